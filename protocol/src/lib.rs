@@ -1,1 +1,35 @@
-//! batchkv-protocol
+//! What client and server say to each other: pure bytes and values, no I/O, no clock, no threads.
+//!
+//! ```text
+//!  client                                                        server
+//!  operations -> groups by partition -> RequestWriter            ReceiveBuffer -> Request (borrows)
+//!                                        SendBuffer  --- TCP -->    groups -> engine -> AnswerWriter
+//!  answers <- Answers (borrows) <- ReceiveBuffer    <--- TCP ---                        SendBuffer
+//! ```
+//!
+//! Where to start: [`frame`] (how bytes are cut into frames, and the tags), [`request`] and
+//! [`answer`] (the data path, encoded and decoded by hand), [`control`] (hello, counters, errors),
+//! [`placement`] and [`map`] (which server a key lives on), [`limits`] (every bound, in one file).
+//!
+//! Every frame's body is one value in the format of bincode 2's `standard()` configuration; the
+//! tests compare with that crate's bytes.
+
+#![forbid(unsafe_code)]
+
+pub mod answer;
+pub mod buffer;
+pub mod control;
+pub mod frame;
+pub mod limits;
+pub mod map;
+pub mod placement;
+pub mod request;
+mod wire;
+
+pub use answer::{Answer, AnswerFrame, AnswerWriter, Position, Refusal};
+pub use buffer::{ReceiveBuffer, SendBuffer};
+pub use control::{ClientHello, Control, Counters, ErrorFrame, ServerHello, ServerLimits};
+pub use frame::Malformed;
+pub use map::{MapError, PartitionMap};
+pub use placement::placement;
+pub use request::{Operation, RequestCursor, RequestFrame, RequestWriter};

@@ -1,0 +1,385 @@
+//! Answers: pieces of groups, in any order of groups, in order within a group.
+//!
+//! ```text
+//! Answer := tag 6 | request id | last: 0 or 1 | pieces: 2 bytes | piece ...
+//! piece  := group | first | answers: 2 bytes | answer ...
+//! answer := 0 value              the get's value
+//!         | 1                    missing: the get found nothing
+//!         | 2                    stored
+//!         | 3 existed: 0 or 1    deleted, with or without effect
+//!         | 4 reason: 1 byte     refused, certainly not applied
+//!         | 5 owner epoch        wrong owner, certainly not applied
+//! ```
+//!
+//! `group` is the group's number in its request, `first` the first answered operation's in that
+//! group, both from 0. `last` stands on the frame that holds a request's last answer to be sent.
+
+use crate::buffer::SendBuffer;
+use crate::frame::{Malformed, TAG_ANSWER, within};
+use crate::limits::{
+    FRAME_BYTES, GROUPS_PER_REQUEST_MAX, OPERATIONS_PER_GROUP_MAX, VALUE_BYTES_MAX,
+};
+use crate::map::Ownership;
+use crate::wire::{Reader, VARINT_BYTES_MAX, varint_bytes};
+
+const TAG_VALUE: u8 = 0;
+const TAG_MISSING: u8 = 1;
+const TAG_STORED: u8 = 2;
+const TAG_DELETED: u8 = 3;
+const TAG_REFUSED: u8 = 4;
+const TAG_WRONG_OWNER: u8 = 5;
+
+const PIECE_HEADER_BYTES_MAX: usize = 5 + 3 + 2;
+/// Longest answer without a value: a wrong owner's.
+const STATUS_BYTES_MAX: usize = 1 + 5 + VARINT_BYTES_MAX;
+
+/// Why an operation was refused; it was certainly not applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[repr(u8)]
+pub enum Refusal {
+    /// The put needs more memory than the server may use.
+    #[error("the server's memory limit is reached")]
+    OutOfMemory = 0,
+    /// The group has a flag set that this server does not know.
+    #[error("the group has a flag that the server does not know")]
+    UnknownFlag = 1,
+}
+
+/// What became of one operation; a value borrows from the frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// The get's value.
+    Value(&'a [u8]),
+    /// The get found nothing.
+    Missing,
+    /// The put took effect.
+    Stored,
+    /// The delete took effect, or found nothing.
+    Deleted {
+        /// Whether there was something to delete.
+        existed: bool,
+    },
+    /// Not applied.
+    Refused(Refusal),
+    /// Not applied: the partition belongs to another server, as this one knows.
+    WrongOwner(Ownership),
+}
+
+/// Which operation of its request an answer belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The group's number in the request.
+    pub group: u32,
+    /// The operation's number in the group.
+    pub operation: u32,
+}
+
+/// Writes one frame of answers straight into a send buffer.
+///
+/// An answer that does not fit is refused with `false` or `None`, and nothing of it is written; the
+/// first of a frame always fits.
+#[derive(Debug)]
+pub struct AnswerWriter<'a> {
+    out: &'a mut SendBuffer,
+    frame_start: usize,
+    pieces_at: usize,
+    state: WriterState,
+}
+
+/// All that changes while answers are written, so that one can be taken back.
+#[derive(Debug, Clone, Copy)]
+struct WriterState {
+    filled: usize,
+    pieces: u16,
+    /// Where the open piece's count stands; 0 when none is open.
+    count_at: usize,
+    answers: u16,
+    next: Position,
+}
+
+/// A state of an [`AnswerWriter`] to go back to.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark(WriterState);
+
+impl<'a> AnswerWriter<'a> {
+    /// Begins a frame of answers to request `id` behind what waits in `out`.
+    pub fn begin(out: &'a mut SendBuffer, id: u64) -> Self {
+        let frame_start = out.begin_frame();
+        out.put(&[TAG_ANSWER]);
+        out.put_varint(id);
+        out.put(&[0]);
+        let pieces_at = out.filled;
+        out.put(&[0; 2]);
+        let next = Position {
+            group: 0,
+            operation: 0,
+        };
+        let state = WriterState {
+            filled: out.filled,
+            pieces: 0,
+            count_at: 0,
+            answers: 0,
+            next,
+        };
+        Self {
+            out,
+            frame_start,
+            pieces_at,
+            state,
+        }
+    }
+
+    /// Whether no answer has been written yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.state.pieces == 0
+    }
+
+    /// Where the writer stands now; see [`rewind`](Self::rewind).
+    #[inline]
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark(self.state)
+    }
+
+    /// Takes back every answer written since `mark`.
+    #[inline]
+    pub fn rewind(&mut self, mark: Mark) {
+        self.state = mark.0;
+    }
+
+    /// Answers a get with a value of `value_bytes`, whose room is given to be filled in place.
+    #[inline]
+    pub fn value(&mut self, position: Position, value_bytes: usize) -> Option<&mut [u8]> {
+        debug_assert!(value_bytes <= VALUE_BYTES_MAX);
+        let header_bytes = 1 + varint_bytes(value_bytes as u64);
+        if !self.make_room(position, header_bytes + value_bytes) {
+            return None;
+        }
+        let at = self.state.filled;
+        self.out.bytes[at] = TAG_VALUE;
+        let value_at = crate::wire::put_varint(&mut self.out.bytes, at + 1, value_bytes as u64);
+        self.state.filled = value_at + value_bytes;
+        Some(&mut self.out.bytes[value_at..value_at + value_bytes])
+    }
+
+    /// Answers with anything; a value is copied.
+    #[inline]
+    pub fn answer(&mut self, position: Position, answer: Answer<'_>) -> bool {
+        if let Answer::Value(value) = answer {
+            let room = self.value(position, value.len());
+            return room.map(|room| room.copy_from_slice(value)).is_some();
+        }
+        if !self.make_room(position, STATUS_BYTES_MAX) {
+            return false;
+        }
+        let at = self.state.filled;
+        let bytes = &mut self.out.bytes;
+        self.state.filled = match answer {
+            Answer::Value(_) | Answer::Missing => put2(bytes, at, TAG_MISSING, None),
+            Answer::Stored => put2(bytes, at, TAG_STORED, None),
+            Answer::Deleted { existed } => put2(bytes, at, TAG_DELETED, Some(existed.into())),
+            Answer::Refused(reason) => put2(bytes, at, TAG_REFUSED, Some(reason as u8)),
+            Answer::WrongOwner(known) => {
+                let at = put2(bytes, at, TAG_WRONG_OWNER, None);
+                let at = crate::wire::put_varint(bytes, at, known.owner.into());
+                crate::wire::put_varint(bytes, at, known.epoch)
+            }
+        };
+        true
+    }
+
+    /// Ends the frame; `last` marks the one with the request's last answer.
+    pub fn finish(mut self, last: bool) {
+        self.close_piece();
+        self.out.filled = self.state.filled;
+        self.out.patch(self.pieces_at - 1, &[u8::from(last)]);
+        self.out
+            .patch(self.pieces_at, &self.state.pieces.to_le_bytes());
+        self.out.end_frame(self.frame_start);
+    }
+
+    #[inline]
+    fn make_room(&mut self, position: Position, answer_bytes: usize) -> bool {
+        let state = &mut self.state;
+        let continues = state.count_at != 0 && state.next == position;
+        if !continues || usize::from(state.answers) == OPERATIONS_PER_GROUP_MAX {
+            return self.open_piece(position, answer_bytes);
+        }
+        let fits = state.filled + answer_bytes <= self.frame_start + FRAME_BYTES;
+        state.answers += u16::from(fits);
+        state.next.operation += u32::from(fits);
+        fits
+    }
+
+    fn open_piece(&mut self, position: Position, answer_bytes: usize) -> bool {
+        let needed = PIECE_HEADER_BYTES_MAX + answer_bytes;
+        let full = self.state.filled + needed > self.frame_start + FRAME_BYTES
+            || self.state.pieces == u16::MAX;
+        if full && !self.is_empty() {
+            return false;
+        }
+        self.close_piece();
+        self.out.filled = self.state.filled;
+        self.out.reserve(needed);
+        self.out.put_varint(position.group.into());
+        self.out.put_varint(position.operation.into());
+        self.state.count_at = self.out.filled;
+        self.out.put(&[0; 2]);
+        self.state.filled = self.out.filled;
+        self.state.pieces += 1;
+        self.state.answers = 1;
+        self.state.next = Position {
+            group: position.group,
+            operation: position.operation + 1,
+        };
+        true
+    }
+
+    fn close_piece(&mut self) {
+        if self.state.count_at != 0 {
+            self.out
+                .patch(self.state.count_at, &self.state.answers.to_le_bytes());
+        }
+    }
+}
+
+/// Writes a tag and at most one byte more.
+#[inline]
+fn put2(bytes: &mut [u8], at: usize, tag: u8, detail: Option<u8>) -> usize {
+    bytes[at] = tag;
+    match detail {
+        None => at + 1,
+        Some(detail) => {
+            bytes[at + 1] = detail;
+            at + 2
+        }
+    }
+}
+
+/// One frame of answers, read piece by piece and answer by answer.
+#[derive(Debug, Clone, Copy)]
+pub struct AnswerFrame<'a> {
+    /// The request that is answered.
+    pub id: u64,
+    /// Whether the request's last answer is in this frame.
+    pub last: bool,
+    pieces_left: u16,
+    answers_left: u16,
+    reader: Reader<'a>,
+}
+
+/// What stands in front of a piece's answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// The first answered operation.
+    pub first: Position,
+    /// Number of answers.
+    pub answers: u16,
+}
+
+impl<'a> AnswerFrame<'a> {
+    /// Reads the frame's header.
+    ///
+    /// # Errors
+    /// When the body is no answer or ends inside its header.
+    pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader { bytes: body, at: 0 };
+        match reader.byte("tag")? {
+            TAG_ANSWER => {}
+            tag => {
+                return Err(Malformed::Unknown {
+                    what: "frame tag",
+                    value: u64::from(tag),
+                });
+            }
+        }
+        let id = reader.varint("request id")?;
+        let last = reader.flag("last mark")?;
+        let pieces_left = u16::from_le_bytes(reader.array("piece count")?);
+        within("piece count", pieces_left.into(), 1, u16::MAX.into())?;
+        Ok(Self {
+            id,
+            last,
+            pieces_left,
+            answers_left: 0,
+            reader,
+        })
+    }
+
+    /// The next piece's header, or `None` behind the last. The answers of the piece before must
+    /// have been read.
+    ///
+    /// # Errors
+    /// When the header is not allowed, or bytes are left behind the last piece.
+    pub fn next_piece(&mut self) -> Result<Option<Piece>, Malformed> {
+        debug_assert_eq!(self.answers_left, 0);
+        if self.pieces_left == 0 {
+            self.reader.end()?;
+            return Ok(None);
+        }
+        let group = self.reader.count(GROUPS_PER_REQUEST_MAX - 1, "group")? as u32;
+        let operation = self
+            .reader
+            .count(OPERATIONS_PER_GROUP_MAX - 1, "first operation")? as u32;
+        let answers = u16::from_le_bytes(self.reader.array("answer count")?);
+        within(
+            "answer count",
+            answers.into(),
+            1,
+            OPERATIONS_PER_GROUP_MAX - operation as usize,
+        )?;
+        self.pieces_left -= 1;
+        self.answers_left = answers;
+        Ok(Some(Piece {
+            first: Position { group, operation },
+            answers,
+        }))
+    }
+
+    /// The piece's next answer, or `None` behind its last.
+    ///
+    /// # Errors
+    /// When the answer is not allowed.
+    #[inline]
+    pub fn next_answer(&mut self) -> Result<Option<Answer<'a>>, Malformed> {
+        if self.answers_left == 0 {
+            return Ok(None);
+        }
+        self.answers_left -= 1;
+        let answer = match self.reader.byte("answer tag")? {
+            TAG_VALUE => {
+                let value_bytes = self.reader.count(VALUE_BYTES_MAX, "value length")?;
+                Answer::Value(self.reader.slice(value_bytes, "value")?)
+            }
+            TAG_MISSING => Answer::Missing,
+            TAG_STORED => Answer::Stored,
+            TAG_DELETED => Answer::Deleted {
+                existed: self.reader.flag("existed mark")?,
+            },
+            TAG_REFUSED => Answer::Refused(read_refusal(&mut self.reader)?),
+            TAG_WRONG_OWNER => Answer::WrongOwner(Ownership {
+                owner: self.reader.count(u32::MAX as usize, "owner")? as u32,
+                epoch: self.reader.varint("epoch")?,
+            }),
+            tag => {
+                return Err(Malformed::Unknown {
+                    what: "answer tag",
+                    value: u64::from(tag),
+                });
+            }
+        };
+        Ok(Some(answer))
+    }
+}
+
+fn read_refusal(reader: &mut Reader<'_>) -> Result<Refusal, Malformed> {
+    match reader.byte("refusal reason")? {
+        0 => Ok(Refusal::OutOfMemory),
+        1 => Ok(Refusal::UnknownFlag),
+        reason => Err(Malformed::Unknown {
+            what: "refusal reason",
+            value: u64::from(reason),
+        }),
+    }
+}

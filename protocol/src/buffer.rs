@@ -1,0 +1,165 @@
+//! The two buffers of a connection: what has come and is not yet used, what is to go and not yet
+//! taken. Both keep their memory, so a steady connection allocates nothing.
+
+use crate::frame::{self, LENGTH_BYTES, Malformed};
+use crate::limits::FRAME_BYTES;
+
+/// Bytes read from a peer, up to the first frame that is not complete.
+///
+/// Invariant: `start <= end <= bytes.len()`; `bytes[start..end]` is what came and was not consumed,
+/// and it begins at a frame's first byte.
+#[derive(Debug, Default)]
+pub struct ReceiveBuffer {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl ReceiveBuffer {
+    /// Room for the next read, never empty. Grows with what has come, not with what a length
+    /// promises: at least [`FRAME_BYTES`], at most twice what is held.
+    pub fn spare(&mut self) -> &mut [u8] {
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.bytes.len() < self.end + FRAME_BYTES {
+            self.bytes.resize(self.end + FRAME_BYTES.max(self.end), 0);
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    /// Takes note that `count` bytes were read into [`spare`](Self::spare)'s room.
+    pub fn filled(&mut self, count: usize) {
+        assert!(
+            count <= self.bytes.len() - self.end,
+            "more was filled than there was room"
+        );
+        self.end += count;
+    }
+
+    /// The body of the first frame when it is complete.
+    ///
+    /// # Errors
+    /// When the frame's length is not allowed.
+    #[inline]
+    pub fn body(&self) -> Result<Option<&[u8]>, Malformed> {
+        let held = &self.bytes[self.start..self.end];
+        let frame_bytes = frame::frame_bytes(held)?;
+        Ok(frame_bytes.and_then(|bytes| held.get(LENGTH_BYTES..bytes)))
+    }
+
+    /// Drops the first frame, which [`body`](Self::body) has shown to be complete.
+    pub fn consume(&mut self) {
+        let held = &self.bytes[self.start..self.end];
+        if let Ok(Some(bytes)) = frame::frame_bytes(held) {
+            self.start += bytes.min(held.len());
+        }
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Whether nothing is held: the peer is at a frame's border.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Bytes of memory held.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Gives the memory back when nothing is held.
+    pub fn release(&mut self) {
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+}
+
+/// Bytes that wait for the socket.
+///
+/// Invariant: `sent <= filled <= bytes.len()`; `bytes[sent..filled]` waits, in order.
+#[derive(Debug, Default)]
+pub struct SendBuffer {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) filled: usize,
+    sent: usize,
+}
+
+impl SendBuffer {
+    /// What waits.
+    #[must_use]
+    pub fn pending(&self) -> &[u8] {
+        &self.bytes[self.sent..self.filled]
+    }
+
+    /// Takes note that the socket took `count` bytes of [`pending`](Self::pending).
+    pub fn sent(&mut self, count: usize) {
+        assert!(
+            count <= self.filled - self.sent,
+            "more was sent than was pending"
+        );
+        self.sent += count;
+        if self.sent == self.filled {
+            (self.sent, self.filled) = (0, 0);
+        }
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sent == self.filled
+    }
+
+    /// Bytes of memory held.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Gives the memory back when nothing waits.
+    pub fn release(&mut self) {
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    /// Makes room for `count` bytes behind what is filled.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        if self.bytes.len() < self.filled + count {
+            self.bytes.resize(self.filled + count, 0);
+        }
+    }
+
+    /// Begins a frame: its length is patched by [`end_frame`](Self::end_frame).
+    pub(crate) fn begin_frame(&mut self) -> usize {
+        self.reserve(FRAME_BYTES);
+        let frame_start = self.filled;
+        self.filled += LENGTH_BYTES;
+        frame_start
+    }
+
+    pub(crate) fn end_frame(&mut self, frame_start: usize) {
+        let body_bytes = (self.filled - frame_start - LENGTH_BYTES) as u32;
+        self.bytes[frame_start..frame_start + LENGTH_BYTES]
+            .copy_from_slice(&body_bytes.to_le_bytes());
+    }
+
+    pub(crate) fn put_varint(&mut self, value: u64) {
+        self.filled = crate::wire::put_varint(&mut self.bytes, self.filled, value);
+    }
+
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
+        self.bytes[self.filled..self.filled + bytes.len()].copy_from_slice(bytes);
+        self.filled += bytes.len();
+    }
+
+    pub(crate) fn patch(&mut self, at: usize, bytes: &[u8]) {
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+}

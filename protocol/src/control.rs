@@ -1,0 +1,173 @@
+//! The frames around the data path: hello both ways, counters, errors.
+//!
+//! A connection begins with the client's hello; the server answers with its own, or with an error
+//! when it speaks no version of the client's range. Of the features that both name, those are in
+//! force; unknown ones are ignored. None is defined yet.
+//!
+//! Before it closes, a client asks for the connection's counters; the answer comes behind the
+//! answers of every request before it, so both sides' counts can be compared exactly.
+//!
+//! An error frame is the last on its connection: the server closes behind it.
+
+use crate::buffer::SendBuffer;
+use crate::frame::Malformed;
+use crate::limits::{self, FRAME_BYTES};
+use crate::map::Ownership;
+use wincode::config::{Config, Configuration};
+use wincode::{SchemaRead, SchemaWrite};
+
+/// What the first bytes of both hellos must be.
+pub const MAGIC: [u8; 4] = *b"bkv1";
+/// The one version of the protocol that this crate speaks.
+pub const VERSION: u16 = 1;
+
+/// The client's first frame.
+#[derive(Debug, Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]
+pub struct ClientHello {
+    /// [`MAGIC`].
+    pub magic: [u8; 4],
+    /// Lowest version that the client speaks.
+    pub version_min: u16,
+    /// Highest version that the client speaks.
+    pub version_max: u16,
+    /// Feature bits that the client offers.
+    pub features: u64,
+    /// Names the client over all its connections.
+    pub client_id: [u8; 16],
+}
+
+/// The server's first frame.
+#[derive(Debug, Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]
+pub struct ServerHello {
+    /// [`MAGIC`].
+    pub magic: [u8; 4],
+    /// The version that this connection speaks.
+    pub version: u16,
+    /// Feature bits in force: those that both sides named.
+    pub features: u64,
+    /// The server's index among the owners of the map.
+    pub server_index: u32,
+    /// Threads that serve connections.
+    pub threads: u32,
+    /// What the server accepts.
+    pub limits: ServerLimits,
+    /// Fingerprint of the map, see [`PartitionMap::fingerprint`](crate::PartitionMap::fingerprint).
+    pub map_fingerprint: u64,
+    /// The map, indexed by partition.
+    pub partitions: Vec<Ownership>,
+}
+
+/// What a server accepts; see [`limits`] for the units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, SchemaRead, SchemaWrite)]
+pub struct ServerLimits {
+    /// Longest key in bytes.
+    pub key_bytes: u32,
+    /// Longest value in bytes.
+    pub value_bytes: u32,
+    /// Most operations in one request.
+    pub operations_per_request: u32,
+    /// Longest frame of several operations in bytes.
+    pub frame_bytes: u32,
+}
+
+impl ServerLimits {
+    /// The limits that this crate is built with.
+    pub const BUILT_IN: Self = Self {
+        key_bytes: limits::KEY_BYTES_MAX as u32,
+        value_bytes: limits::VALUE_BYTES_MAX as u32,
+        operations_per_request: limits::OPERATIONS_PER_REQUEST_MAX as u32,
+        frame_bytes: FRAME_BYTES as u32,
+    };
+}
+
+/// Operations by kind and outcome, over a connection's or a server's whole life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, SchemaRead, SchemaWrite)]
+pub struct Counters {
+    /// Gets that were executed.
+    pub gets: u64,
+    /// Gets that found a value.
+    pub hits: u64,
+    /// Puts that took effect.
+    pub puts: u64,
+    /// Deletes that were executed, with or without effect.
+    pub deletes: u64,
+    /// Operations that were refused.
+    pub refused: u64,
+    /// Operations of groups that another server owns.
+    pub wrong_owner: u64,
+}
+
+impl Counters {
+    /// Operations that were executed: gets, puts and deletes.
+    #[must_use]
+    pub fn executed(&self) -> u64 {
+        self.gets + self.puts + self.deletes
+    }
+}
+
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.gets += other.gets;
+        self.hits += other.hits;
+        self.puts += other.puts;
+        self.deletes += other.deletes;
+        self.refused += other.refused;
+        self.wrong_owner += other.wrong_owner;
+    }
+}
+
+/// Why the server closes the connection.
+#[derive(Debug, Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]
+pub struct ErrorFrame {
+    /// A sentence for a person, at most [`limits::ERROR_TEXT_BYTES_MAX`] bytes.
+    pub text: String,
+}
+
+/// A frame that is no request and no answer.
+#[derive(Debug, Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]
+pub enum Control {
+    /// See [`ClientHello`].
+    ClientHello(ClientHello),
+    /// See [`ServerHello`].
+    ServerHello(ServerHello),
+    /// Asks for the connection's [`Counters`].
+    CountersRequest,
+    /// See [`Counters`].
+    Counters(Counters),
+    /// See [`ErrorFrame`].
+    Error(ErrorFrame),
+}
+
+/// bincode's `standard()`; a forged count reserves at most a frame's worth of memory.
+fn standard() -> impl Config {
+    Configuration::default()
+        .with_varint_encoding()
+        .with_preallocation_size_limit::<FRAME_BYTES>()
+}
+
+impl Control {
+    /// Appends the frame to what waits in `out`.
+    pub fn write(&self, out: &mut SendBuffer) {
+        let body = wincode::config::serialize(self, standard())
+            .expect("control values have no encoding that fails");
+        let frame_start = out.begin_frame();
+        out.reserve(body.len());
+        out.put(&body);
+        out.end_frame(frame_start);
+    }
+
+    /// Decodes a body of kind [`Control`](crate::frame::Kind::Control).
+    ///
+    /// # Errors
+    /// When the body is not exactly one such value, or an error's text is too long.
+    pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
+        let control =
+            wincode::config::deserialize_exact(body, standard()).map_err(|_| Malformed::Control)?;
+        match &control {
+            Self::Error(error) if error.text.len() > limits::ERROR_TEXT_BYTES_MAX => {
+                Err(Malformed::Control)
+            }
+            _ => Ok(control),
+        }
+    }
+}

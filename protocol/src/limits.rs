@@ -1,0 +1,60 @@
+//! Every bound of the protocol, in one place. What a peer sends is checked against these before
+//! anything is reserved for it.
+
+use std::time::Duration;
+
+/// Longest key, in bytes. The shortest has 1.
+pub const KEY_BYTES_MAX: usize = 65_535;
+/// Longest value, in bytes. The shortest has 0.
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// Longest frame that holds more than one operation or answer, length prefix included. Small enough
+/// that a frame being worked on stays in the second-level cache.
+pub const FRAME_BYTES: usize = 64 << 10;
+/// Room for all that stands around one operation or answer in its frame.
+pub const FRAME_OVERHEAD_BYTES_MAX: usize = 64;
+/// Longest frame: one operation with the longest key and value, standing alone.
+pub const FRAME_BYTES_MAX: usize = KEY_BYTES_MAX + VALUE_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX;
+
+/// Most operations in one request, over all its frames.
+pub const OPERATIONS_PER_REQUEST_MAX: usize = 1 << 16;
+/// Most groups in one request, over all its frames: as many as operations.
+pub const GROUPS_PER_REQUEST_MAX: usize = OPERATIONS_PER_REQUEST_MAX;
+/// Most operations in one group, and most answers in one piece of a group: their counts have 16 bits.
+pub const OPERATIONS_PER_GROUP_MAX: usize = u16::MAX as usize;
+/// Most requests that a connection may have begun and not finished sending.
+pub const REQUESTS_OPEN_MAX: usize = 64;
+/// Most requests that a client leaves unanswered on one connection; later ones wait in the client.
+pub const REQUESTS_UNANSWERED_MAX: usize = 1024;
+
+/// Most partitions of a map. With this many, a server's hello still fits a plain frame.
+pub const PARTITIONS_MAX: u32 = 4096;
+/// Partitions of a map when nobody says otherwise.
+pub const PARTITIONS_DEFAULT: u32 = 256;
+/// Most servers of a map.
+pub const SERVERS_MAX: u32 = 1024;
+
+/// Longest text in an error frame, in bytes.
+pub const ERROR_TEXT_BYTES_MAX: usize = 512;
+
+/// Time within which a peer must have said hello, and within which a frame must be complete once
+/// its first byte came.
+pub const FRAME_TIME_MAX: Duration = Duration::from_secs(30);
+/// Time within which a peer must have taken at least one byte of what waits for it.
+pub const WRITE_PROGRESS_TIME_MAX: Duration = Duration::from_secs(30);
+/// Time that a stopping server gives its connections to take their last answers.
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A partition entry of a hello: a 32-bit owner and a 64-bit epoch as variable-length integers.
+const MAP_ENTRY_BYTES_MAX: usize = 5 + 9;
+
+const _: () = {
+    assert!(FRAME_BYTES < FRAME_BYTES_MAX);
+    assert!(
+        PARTITIONS_MAX as usize * MAP_ENTRY_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX <= FRAME_BYTES
+    );
+    assert!(PARTITIONS_MAX.is_power_of_two() && PARTITIONS_DEFAULT <= PARTITIONS_MAX);
+    assert!(ERROR_TEXT_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX <= FRAME_BYTES);
+    // A group's length has 24 bits.
+    assert!(FRAME_BYTES_MAX < 1 << 24);
+};

@@ -1,0 +1,134 @@
+//! Who owns which partition.
+
+use crate::limits::{PARTITIONS_MAX, SERVERS_MAX};
+use crate::placement::placement;
+use wincode::{SchemaRead, SchemaWrite};
+
+/// Owner and epoch of one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, SchemaRead, SchemaWrite)]
+pub struct Ownership {
+    /// Index of the owning server in the clients' list of hosts.
+    pub owner: u32,
+    /// Rises with every change of owner; a group names the epoch that its sender believes in.
+    pub epoch: u64,
+}
+
+/// Owner and epoch of each partition, shared by client and server code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionMap {
+    partitions: Box<[Ownership]>,
+}
+
+/// Why a map cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MapError {
+    /// The number of partitions is no power of two, zero, or too large.
+    #[error("{0} partitions: must be a power of two, from 1 to {PARTITIONS_MAX}")]
+    Partitions(usize),
+    /// The number of servers is zero, or larger than that of partitions or [`SERVERS_MAX`].
+    #[error("{servers} servers for {partitions} partitions: must be from 1 to {max}", max = SERVERS_MAX.min(*partitions))]
+    Servers {
+        /// Servers asked for.
+        servers: u32,
+        /// Partitions asked for.
+        partitions: u32,
+    },
+}
+
+impl PartitionMap {
+    /// The map of a fixed set of servers: server `i` of `servers` owns every partition `p` with
+    /// `p mod servers = i`, all at epoch 1.
+    ///
+    /// # Errors
+    /// When the partitions are no power of two up to [`PARTITIONS_MAX`], or there are more servers
+    /// than partitions.
+    pub fn fixed(partitions: u32, servers: u32) -> Result<Self, MapError> {
+        if servers == 0 || servers > SERVERS_MAX.min(partitions) {
+            check_partitions(partitions as usize)?;
+            return Err(MapError::Servers {
+                servers,
+                partitions,
+            });
+        }
+        Self::new(
+            (0..partitions)
+                .map(|p| Ownership {
+                    owner: p % servers,
+                    epoch: 1,
+                })
+                .collect(),
+        )
+    }
+
+    /// A map as it came from a server.
+    ///
+    /// # Errors
+    /// When its length is no power of two up to [`PARTITIONS_MAX`], or an owner's index is not
+    /// below [`SERVERS_MAX`].
+    pub fn new(partitions: Box<[Ownership]>) -> Result<Self, MapError> {
+        check_partitions(partitions.len())?;
+        if let Some(entry) = partitions.iter().find(|entry| entry.owner >= SERVERS_MAX) {
+            let servers = entry.owner.saturating_add(1);
+            return Err(MapError::Servers {
+                servers,
+                partitions: partitions.len() as u32,
+            });
+        }
+        Ok(Self { partitions })
+    }
+
+    /// The partition of `key`.
+    #[inline]
+    #[must_use]
+    pub fn partition_of(&self, key: &[u8]) -> u32 {
+        placement(key) as u32 & (self.partitions.len() as u32 - 1)
+    }
+
+    /// Owner and epoch of `partition`, or `None` when there is no such partition.
+    #[inline]
+    #[must_use]
+    pub fn ownership(&self, partition: u32) -> Option<Ownership> {
+        self.partitions.get(partition as usize).copied()
+    }
+
+    /// Owners and epochs, indexed by partition.
+    #[must_use]
+    pub fn partitions(&self) -> &[Ownership] {
+        &self.partitions
+    }
+
+    /// One more than the highest owner's index: the number of servers when each owns something.
+    #[must_use]
+    pub fn servers(&self) -> u32 {
+        self.partitions
+            .iter()
+            .map(|entry| entry.owner + 1)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// A 64-bit fingerprint of the whole map, for comparing what two servers say.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let bytes: Vec<u8> = self
+            .partitions
+            .iter()
+            .flat_map(|entry| {
+                entry
+                    .owner
+                    .to_le_bytes()
+                    .into_iter()
+                    .chain(entry.epoch.to_le_bytes())
+            })
+            .collect();
+        placement(&bytes)
+    }
+}
+
+fn check_partitions(partitions: usize) -> Result<(), MapError> {
+    if partitions.is_power_of_two() && partitions <= PARTITIONS_MAX as usize {
+        Ok(())
+    } else {
+        Err(MapError::Partitions(partitions))
+    }
+}

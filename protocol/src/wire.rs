@@ -1,0 +1,138 @@
+//! bincode's integers and byte strings, read and written in place.
+//!
+//! `standard()` writes an unsigned integer below 251 as one byte; else a marker 251, 252 or 253 and
+//! the value as u16, u32 or u64 LE. A byte string is its length as such an integer, then the bytes.
+//! A fixed-size array is its bytes alone: counts and lengths that are patched after streaming are
+//! arrays of 2 or 3 bytes, little-endian.
+
+use crate::frame::{Malformed, within};
+
+/// Longest variable-length integer, in bytes.
+pub(crate) const VARINT_BYTES_MAX: usize = 9;
+
+/// The bytes that [`put_varint`] writes for `value`.
+#[inline]
+pub(crate) fn varint_bytes(value: u64) -> usize {
+    match value {
+        0..251 => 1,
+        251..0x1_0000 => 3,
+        0x1_0000..0x1_0000_0000 => 5,
+        _ => 9,
+    }
+}
+
+/// Writes `value` at `bytes[at..]` and gives the offset behind it. The caller has made room.
+#[inline]
+pub(crate) fn put_varint(bytes: &mut [u8], at: usize, value: u64) -> usize {
+    if value < 251 {
+        bytes[at] = value as u8;
+        return at + 1;
+    }
+    put_wide_varint(bytes, at, value)
+}
+
+fn put_wide_varint(bytes: &mut [u8], at: usize, value: u64) -> usize {
+    let width = varint_bytes(value) - 1;
+    bytes[at] = match width {
+        2 => 251,
+        4 => 252,
+        _ => 253,
+    };
+    bytes[at + 1..at + 1 + width].copy_from_slice(&value.to_le_bytes()[..width]);
+    at + 1 + width
+}
+
+/// Reads a body from front to back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) at: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    #[inline]
+    pub(crate) fn byte(&mut self, what: &'static str) -> Result<u8, Malformed> {
+        let byte = *self.bytes.get(self.at).ok_or(Malformed::Truncated(what))?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    #[inline]
+    pub(crate) fn slice(
+        &mut self,
+        count: usize,
+        what: &'static str,
+    ) -> Result<&'a [u8], Malformed> {
+        let slice = self.bytes[self.at..]
+            .get(..count)
+            .ok_or(Malformed::Truncated(what))?;
+        self.at += count;
+        Ok(slice)
+    }
+
+    #[inline]
+    pub(crate) fn array<const N: usize>(
+        &mut self,
+        what: &'static str,
+    ) -> Result<[u8; N], Malformed> {
+        let (array, _) = self.bytes[self.at..]
+            .split_first_chunk()
+            .ok_or(Malformed::Truncated(what))?;
+        self.at += N;
+        Ok(*array)
+    }
+
+    #[inline]
+    pub(crate) fn varint(&mut self, what: &'static str) -> Result<u64, Malformed> {
+        match self.byte(what)? {
+            byte @ 0..251 => Ok(u64::from(byte)),
+            marker => self.wide_varint(marker, what),
+        }
+    }
+
+    #[cold]
+    fn wide_varint(&mut self, marker: u8, what: &'static str) -> Result<u64, Malformed> {
+        match marker {
+            251 => Ok(u64::from(u16::from_le_bytes(self.array(what)?))),
+            252 => Ok(u64::from(u32::from_le_bytes(self.array(what)?))),
+            253 => Ok(u64::from_le_bytes(self.array(what)?)),
+            _ => Err(Malformed::Unknown {
+                what: "integer marker",
+                value: u64::from(marker),
+            }),
+        }
+    }
+
+    /// A variable-length integer of at most `max`.
+    #[inline]
+    pub(crate) fn count(&mut self, max: usize, what: &'static str) -> Result<usize, Malformed> {
+        let value = self.varint(what)?;
+        let value = usize::try_from(value).unwrap_or(usize::MAX);
+        within(what, value, 0, max)?;
+        Ok(value)
+    }
+
+    #[inline]
+    pub(crate) fn flag(&mut self, what: &'static str) -> Result<bool, Malformed> {
+        match self.byte(what)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            value => Err(Malformed::Unknown {
+                what,
+                value: u64::from(value),
+            }),
+        }
+    }
+
+    /// Refuses bytes behind the content.
+    pub(crate) fn end(&self) -> Result<(), Malformed> {
+        match self.left() {
+            0 => Ok(()),
+            left => Err(Malformed::Trailing(left)),
+        }
+    }
+}
