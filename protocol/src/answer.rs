@@ -189,14 +189,16 @@ impl<'a> AnswerWriter<'a> {
         true
     }
 
-    /// Ends the frame; `last` marks the one with the request's last answer.
-    pub fn finish(mut self, last: bool) {
+    /// Ends the frame and gives the buffer back; `last` marks the frame with the request's last
+    /// answer.
+    pub fn finish(mut self, last: bool) -> &'a mut SendBuffer {
         self.close_piece();
         self.out.filled = self.state.filled;
         self.out.patch(self.pieces_at - 1, &[u8::from(last)]);
         self.out
             .patch(self.pieces_at, &self.state.pieces.to_le_bytes());
         self.out.end_frame(self.frame_start);
+        self.out
     }
 
     #[inline]

@@ -116,6 +116,21 @@ impl std::ops::AddAssign for Counters {
     }
 }
 
+impl std::ops::Sub for Counters {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            gets: self.gets - earlier.gets,
+            hits: self.hits - earlier.hits,
+            puts: self.puts - earlier.puts,
+            deletes: self.deletes - earlier.deletes,
+            refused: self.refused - earlier.refused,
+            wrong_owner: self.wrong_owner - earlier.wrong_owner,
+        }
+    }
+}
+
 /// Why the server closes the connection.
 #[derive(Debug, Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]
 pub struct ErrorFrame {
