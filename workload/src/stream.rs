@@ -102,7 +102,7 @@ pub(crate) enum Chooser {
     /// A rank counts back from the newest record.
     Latest(Ranks),
     /// A rank is an item of YCSB's, hashed onto so many records: no bijection, so that some records
-    /// get the hits of several hot items, and others of none.
+    /// get the hits of several hot items, and others of cold ones only.
     Scrambled(Ranks, u64),
 }
 
