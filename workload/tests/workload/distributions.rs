@@ -133,7 +133,7 @@ fn shares_of_the_hottest_under_the_exact_law() {
     for (n, top_1, top_10, top_percent) in [
         (1_000, 12.94, 38.25, 38.25),
         (1_000_000, 6.50, 19.21, 66.43),
-        (10_000_000, 5.54, 16.36, 70.74),
+        (10_000_000, 5.54, 16.36, 70.73),
     ] {
         let law = Law::exact(n, 0.99);
         for (ranks, percent) in [(1, top_1), (10, top_10), (n / 100, top_percent)] {
