@@ -8,6 +8,8 @@
 //!   payload | checksum, cut to half the value (rounded up), at most 6 bytes
 //! ```
 //!
+//! A short value has no stamp, so nobody can tell who wrote it or whether it is stale.
+//!
 //! The checksum covers the key, the value's length, the header before it and the payload. It is no
 //! cryptography: it finds accidents, one in 2^48 excepted. With `fold(a, b)` = the halves of the
 //! 128-bit product xor-ed, two lanes start from the key's hash and the header, take 16 bytes each in

@@ -66,7 +66,7 @@ fn exact_zipf_is_exact() {
 
 #[test]
 fn every_rank_of_a_segment_is_drawn_alike_but_for_the_law() {
-    // The last segment of 2,000 ranks, one by one: a squeeze or a border that is off shows here.
+    // The last segment of 2,000 ranks, one by one: a border that is off shows here.
     let n = 2_000;
     let law = Law::exact(n, 0.99);
     let zipf = Zipf::new(n, law.clone());

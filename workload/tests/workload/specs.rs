@@ -177,7 +177,10 @@ fn the_description_names_everything() {
         ("key_style", "user"),
         ("scatter", "false"),
         ("value_bytes", "8..20"),
-        ("value_check", "truncated checksum in values below 16 bytes"),
+        (
+            "value_check",
+            "truncated checksum and no stamp in values below 16 bytes",
+        ),
     ] {
         assert!(described.contains(&(name, value.to_string())), "{name}");
     }
