@@ -10,8 +10,8 @@
 //!
 //! What remains is arithmetic: a bin's share is off by less than 2^-50, and within a segment a rank's
 //! by less than 2^-28 of itself (64-bit words, up to 2^40 ranks). The tables use the portable
-//! functions of `libm`, because glibc's `pow` gives other bits
-//! with FMA than without, and two machines would draw different streams.
+//! functions of `libm`, because glibc's `pow` gives other bits with FMA than without, and two machines
+//! would draw different streams.
 
 use crate::alias::{Alias, TWO_64};
 use crate::hash;

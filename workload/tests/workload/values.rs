@@ -143,7 +143,7 @@ fn values_differ_by_key_and_by_write_and_do_not_compress() {
 
 #[test]
 fn golden_values() {
-    // Calculated by a second implementation, from the module's description.
+    // The same bytes as from a second implementation, in Python.
     assert_eq!(
         hex(&value(b"1", STAMP, 40)),
         "efbe3412f0debc9a78565fcee1a6fd8ee8be765a42c6f346ebdc247551a95f81ab308102bff15664"
