@@ -104,7 +104,7 @@ pub struct Mark(WriterState);
 impl<'a> AnswerWriter<'a> {
     /// Begins a frame of answers to request `id` behind what waits in `out`.
     pub fn begin(out: &'a mut SendBuffer, id: u64) -> Self {
-        let frame_start = out.begin_frame();
+        let frame_start = out.begin_frame(FRAME_BYTES);
         out.put(&[TAG_ANSWER]);
         out.put_varint(id);
         out.put(&[0]);

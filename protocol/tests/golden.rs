@@ -1,6 +1,11 @@
 //! The bytes on the wire are bincode's: each frame's body is compared with what the bincode crate
 //! makes of the same value, spelled out here as plain types.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that fails"
+)]
+
 use batchkv_protocol::limits::FRAME_BYTES;
 use batchkv_protocol::map::Ownership;
 use batchkv_protocol::{

@@ -1,5 +1,10 @@
 //! Whatever bytes come: what was written is read again, and nothing else panics or is let through.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that fails"
+)]
+
 use batchkv_protocol::limits::{FRAME_BYTES, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use batchkv_protocol::{
     Answer, AnswerFrame, AnswerWriter, Control, Malformed, Operation, PartitionMap, Position,
