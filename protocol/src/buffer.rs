@@ -29,7 +29,11 @@ impl ReceiveBuffer {
             self.end -= self.start;
             self.start = 0;
         }
-        let more = if self.was_full { self.bytes.len().min(FRAME_BYTES.max(self.end)) } else { 0 };
+        let more = if self.was_full {
+            self.bytes.len().min(FRAME_BYTES.max(self.end))
+        } else {
+            0
+        };
         let wanted = self.end + more.max(SPARE_BYTES_MIN);
         if self.bytes.len() < wanted {
             self.bytes.resize(wanted, 0);

@@ -13,7 +13,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use batchkv_protocol::limits::{FRAME_BYTES, OPERATIONS_PER_REQUEST_MAX, VALUE_BYTES_MAX};
+use batchkv_protocol::limits::{OPERATIONS_PER_REQUEST_MAX, VALUE_BYTES_MAX};
 use batchkv_protocol::{Answer, PartitionMap, RequestWriter, SendBuffer};
 use common::{Answered, Peer, Server, framed, hello};
 
@@ -275,43 +275,6 @@ fn connect_and_close_storms() {
                 .unwrap();
         }
     });
-}
-
-#[test]
-fn tiny_socket_buffers_and_many_large_requests_do_not_deadlock() {
-    let server = Server::start(&[]);
-    let mut peer = Peer::greeted(server.address);
-    let socket = socket2::SockRef::from(&peer.stream);
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.set_send_buffer_size(4096).unwrap();
-    const REQUESTS: usize = 40;
-    const OPERATIONS: usize = 200;
-    let value = vec![3; 1000];
-    let mut frames = Vec::new();
-    for _ in 0..REQUESTS {
-        frames.extend(peer.request(OPERATIONS, |n, place| {
-            place.put(n.to_string().as_bytes(), &value)
-        }));
-        frames.extend(peer.request(OPERATIONS, |n, place| place.get(n.to_string().as_bytes())));
-    }
-    assert!(frames.len() > 100 * FRAME_BYTES);
-    let mut sender = peer.stream.try_clone().unwrap();
-    let sending = std::thread::spawn(move || sender.write_all(&frames));
-    for _ in 0..REQUESTS {
-        assert!(
-            peer.answers(OPERATIONS)
-                .iter()
-                .all(|answer| *answer == STORED)
-        );
-        assert!(
-            peer.answers(OPERATIONS)
-                .iter()
-                .all(|answer| *answer == Answered::Value(value.clone()))
-        );
-    }
-    sending.join().unwrap().unwrap();
-    drop(peer);
-    server.stop_well();
 }
 
 #[test]
