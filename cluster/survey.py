@@ -69,14 +69,20 @@ def _survey(shell: Shell, programs: Programs) -> Survey:
 
 
 def _check_reachable(surveys: list[Survey]) -> None:
-    """A loopback address serves only nodes that are all the same machine."""
-    names = {survey.shell.node.host.name for survey in surveys if survey.shell.node.host}
-    for survey in surveys:
-        if len(names) > 1 and ipaddress.ip_address(survey.address).is_loopback:
-            raise LaunchError(
-                f"{survey.shell.node.label}: its name resolves to {survey.address} there, which "
-                "other nodes cannot reach: give its data address in the hosts file"
-            )
+    """Refuses a name that leads back to its own node, as Debian's `127.0.1.1 node1` does.
+
+    Loopback addresses are right only where all nodes are one machine: then there is no other kind,
+    and each name has its own.
+    """
+    address_of = {s.shell.node.host.name: s.address for s in surveys if s.shell.node.host}
+    loopback = [ipaddress.ip_address(address).is_loopback for address in address_of.values()]
+    if not any(loopback) or (all(loopback) and len(set(address_of.values())) == len(address_of)):
+        return
+    name = next(name for name, own in zip(address_of, loopback) if own)
+    raise LaunchError(
+        f"the name {name} resolves to {address_of[name]} on its node, which other nodes cannot "
+        "reach: give its data address in the hosts file"
+    )
 
 
 def place_all(surveys: list[Survey], programs: Programs, run_dir: Path, scratch: str) -> list[Site]:
