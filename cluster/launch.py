@@ -13,14 +13,14 @@ from cluster import results, scripts, survey, tools
 from cluster.arguments import Config
 from cluster.errors import LaunchError, UsageError
 from cluster.nodes import Node, assign_roles, discover_cloudlab, parse_hosts_file
-from cluster.plan import CLIENT_BINARY, SERVER_BINARY, Plan, Program, Site, make_plan, server_ports
+from cluster.plan import CLIENT_BINARY, SERVER_BINARY, Plan, Site, make_plan, server_ports
 from cluster.shell import Shell, on_all, shell_for
 from cluster.supervisor import Exit, Line, NodeFailed, Supervisor
 from cluster.survey import Programs
 
 READY_SECS = 30
 # How long the other clients may take to write their results once one program has failed.
-GRACE_SECS = 15
+GRACE_SECS = 10
 
 
 def say(text: str) -> None:
@@ -154,27 +154,25 @@ def watch(supervisor: Supervisor, plan: Plan) -> list[NodeFailed]:
             continue
         waiting.discard(event.node)
         if event.node in servers or event.code != 0:
-            what = f"ended with exit code {event.code}"
-            if event.node in servers:
-                what += " while clients were running"
-            failures.append(supervisor.failure(event.node, what, exit_code(event.code)))
+            failures.append(ended_badly(supervisor, event.node, event.code))
             deadline = deadline or time.monotonic() + GRACE_SECS
-    for node in sorted(waiting, key=lambda node: node.index):
-        failures.append(supervisor.failure(node, f"did not end within {GRACE_SECS} s after that"))
-    return failures + stop_servers(supervisor, plan.servers, {f.node for f in failures})
-
-
-def stop_servers(
-    supervisor: Supervisor, servers: tuple[Program, ...], failed: set[Node]
-) -> list[NodeFailed]:
-    """Ends the servers and tells which of those not in `failed` did not end well."""
-    codes = supervisor.stop([program.node for program in servers])
-    return [
-        supervisor.failure(node, "did not stop when asked" if code is None else
-                           f"ended with exit code {code} when asked to stop")
+    for node in waiting:
+        failures.append(supervisor.failure(node, f"did not end within {GRACE_SECS} s of another's failure"))
+    codes = supervisor.stop([program.node for program in plan.servers])
+    known = {failure.node for failure in failures}
+    failures += [
+        ended_badly(supervisor, node, code)
         for node, code in codes.items()
-        if code != 0 and node not in failed
-    ]  # fmt: skip
+        if code != 0 and node not in known
+    ]
+    # Servers come first: when one dies, the clients fail because of it.
+    return sorted(failures, key=lambda failure: failure.node.index)
+
+
+def ended_badly(supervisor: Supervisor, node: Node, code: int | None) -> NodeFailed:
+    if code is None:
+        return supervisor.failure(node, "did not stop when asked to")
+    return supervisor.failure(node, f"ended with exit code {code}", exit_code(code))
 
 
 def exit_code(code: int) -> int:
