@@ -41,8 +41,10 @@ def run(config: Config) -> int:
     scratch = f"/tmp/batchkv-{run_dir.name}-{secrets.token_hex(4)}"
     try:
         sites = survey.place_all(surveys, programs, run_dir, scratch)
-        failures = start_and_watch(config, shells, sites, run_dir)
-        failures += gather_all(shells, scratch, run_dir)
+        failures: list[LaunchError] = [
+            *start_and_watch(config, shells, sites, run_dir),
+            *gather_all(shells, scratch, run_dir),
+        ]
     finally:
         clean_up(shells, scratch)
     for failure in failures:
@@ -121,7 +123,8 @@ def choose_ports(config: Config, shells: list[Shell], sites: list[Site]) -> tupl
 def announce(plan: Plan, run_dir: Path) -> None:
     first = plan.servers[0].node
     where = "on this machine" if first.host is None else "over ssh"
-    say(f"{len(plan.servers)} server(s) and {len(plan.clients)} client(s) {where}; files: {run_dir}")
+    counts = f"{len(plan.servers)} server(s) and {len(plan.clients)} client(s)"
+    say(f"{counts} {where}; files: {run_dir}")
 
 
 def await_ready(supervisor: Supervisor, servers: list[Node]) -> None:
@@ -156,8 +159,8 @@ def watch(supervisor: Supervisor, plan: Plan) -> list[NodeFailed]:
         if event.node in servers or event.code != 0:
             failures.append(ended_badly(supervisor, event.node, event.code))
             deadline = deadline or time.monotonic() + GRACE_SECS
-    for node in waiting:
-        failures.append(supervisor.failure(node, f"did not end within {GRACE_SECS} s of another's failure"))
+    silent = f"did not end within {GRACE_SECS} s of another's failure"
+    failures += [supervisor.failure(node, silent) for node in waiting]
     codes = supervisor.stop([program.node for program in plan.servers])
     known = {failure.node for failure in failures}
     failures += [
@@ -210,9 +213,8 @@ def conclude(client: Path, python: Path | None, run_dir: Path) -> int:
     """Merges, draws and prints the closing lines; the run's exit code."""
     code = results.merge(client, run_dir)
     summary = run_dir / "summary.json"
-    if python and summary.exists() and not results.draw(
-        python, tools.CHECKOUT / "plots" / "plot.py", run_dir
-    ):
+    plot = tools.CHECKOUT / "plots" / "plot.py"
+    if python and summary.exists() and not results.draw(python, plot, run_dir):
         warn("the plots could not be drawn: see above")
         code = code or 1
     for line in results.closing_lines(summary):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 from cluster.errors import LaunchError, UsageError
 
@@ -141,10 +141,11 @@ def manifest_nodes(text: str) -> list[str]:
 def _find_manifest(value: object) -> str | None:
     if isinstance(value, str):
         return value if "<rspec" in value else None
-    children = value.values() if isinstance(value, dict) else value
-    if not isinstance(value, (dict, list)):
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
         return None
-    return next((found for child in children if (found := _find_manifest(child))), None)
+    return next((found for child in value if (found := _find_manifest(child))), None)
 
 
 def assign_roles(hosts: list[Host], servers: int | None, clients: int | None) -> list[Node]:

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from cluster import scripts
 from cluster.errors import LaunchError
@@ -70,20 +71,24 @@ class _Running:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # the terminal's Ctrl-C is for the launcher alone
         )
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        assert self._process.stdin and self._process.stdout  # pipes, as asked for
+        self._stdin = self._process.stdin
+        self._reader = threading.Thread(
+            target=self._read, args=(self._process.stdout,), daemon=True
+        )
         self._reader.start()
         self._send(scripts.run_program(program.command, program.directory))
 
     def _send(self, script: str) -> None:
         try:
-            self._process.stdin.write(script.encode())
-            self._process.stdin.flush()
+            self._stdin.write(script.encode())
+            self._stdin.flush()
         except OSError:
             pass  # it ended already: the reader tells
 
-    def _read(self) -> None:
+    def _read(self, output: IO[bytes]) -> None:
         with self.log.open("wb", buffering=0) as log:
-            for raw in self._process.stdout:
+            for raw in output:
                 log.write(raw)
                 text = raw.decode(errors="replace").rstrip("\r\n")
                 self.tail.append(text)
@@ -93,7 +98,7 @@ class _Running:
 
     def ask_to_end(self) -> None:
         try:
-            self._process.stdin.close()
+            self._stdin.close()
         except OSError:
             pass  # it ended already
 

@@ -1,4 +1,4 @@
-"""The two pictures of a run. Lines differ in style and marker, so that print without colour reads."""
+"""The two pictures of a run. Lines differ in style and marker: print without colour reads."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import matplotlib
 
 matplotlib.use("Agg")  # no display
 
-from matplotlib import pyplot  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator  # noqa: E402
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 DPI = 200
 SIZE_INCHES = (7.0, 3.6)

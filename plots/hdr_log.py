@@ -1,7 +1,7 @@
 """Reads HDR V2 interval logs (`latency.hlog`).
 
-A log line is `[Tag=T,]start,length,max,histogram`; lines that start with `#` and the column names in
-quotes are no intervals. A histogram is base64 of
+A log line is `[Tag=T,]start,length,max,histogram`; lines that start with `#` and the column names
+in quotes are no intervals. A histogram is base64 of
 
     compressed := cookie 0x1c849314 | length: u32 | zlib of plain, of that length
     plain      := cookie 0x1c849313 | payload length: u32 | normalizing offset: u32

@@ -51,7 +51,7 @@ def read_throughput(path: Path) -> figures.Throughput:
                 continue
             data.seconds.append(second)
             data.total.append(ops)
-            for server, part in zip(data.servers, parts):
+            for server, part in zip(data.servers, parts, strict=True):
                 server.append(part)
     if not data.seconds:
         raise FileProblem(f"{path} holds no second that could be drawn")

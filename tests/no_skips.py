@@ -1,4 +1,4 @@
-"""A pytest plugin (`-p tests.no_skips`): a skipped test is a failed one, for machines that must run all."""
+"""A pytest plugin (`-p tests.no_skips`) for machines that must run all: a skipped test fails."""
 
 from __future__ import annotations
 

@@ -6,10 +6,10 @@ import os
 import select
 import signal
 import subprocess
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from collections.abc import Iterator
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 RUN_SECS_MAX = 120
@@ -27,14 +27,16 @@ PROGRAMS_ABSENT = f"the programs are not in {RELEASE}: cargo build --release --w
 
 @dataclass
 class Launcher:
-    """run-cluster.sh with a program directory and a logs directory of its own."""
+    """run-cluster.sh with a logs directory of its own; programs in RELEASE are built by it."""
 
     programs: Path
     logs: Path
     environment: dict[str, str] = field(default_factory=dict)
 
     def command(self, *words: str) -> list[str]:
-        fixed = ["--bin-dir", str(self.programs), "--logs", str(self.logs)]
+        fixed = ["--logs", str(self.logs)]
+        if self.programs != RELEASE:
+            fixed += ["--bin-dir", str(self.programs)]
         return [str(CHECKOUT / "run-cluster.sh"), *words, *fixed]
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:

@@ -10,6 +10,7 @@ import json
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -113,8 +114,22 @@ class Nodes:
         )
         return [word for option in options for word in ("--ssh-option", option)]
 
-    def words(self, *more: str) -> list[str]:
-        return ["--hosts-file", self.hosts_file(), "--no-plots", *self.options(), *more]
+    def words(self, *more: str, server_args: str = "") -> list[str]:
+        ports = f"-port {adjacent_ports()} {server_args}"
+        fixed = ["--hosts-file", self.hosts_file(), "--no-plots", "--server-args", ports]
+        return [*fixed, *self.options(), *more]
+
+
+def adjacent_ports() -> int:
+    """A free port whose successor is free as well: for two servers on one address."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first:
+            port = first.getsockname()[1]
+            try:
+                socket.create_server(("127.0.0.1", port + 1)).close()
+            except (OSError, OverflowError):
+                continue
+            return port
 
 
 @pytest.fixture
@@ -146,7 +161,11 @@ def test_a_run_over_ssh(fake: Launcher, nodes: Callable[[int], Nodes]) -> None:
         "node0 median 1000 op/s\nnode1 median 1001 op/s\n\ntotal 2002 op/s\n"
     )
     # Two servers on one address: the second one's port is counted up.
-    assert (fake.latest / "kvsserver-node1.log").read_text().startswith("ready 127.0.0.1:8081\n")
+    first, second = (
+        int((fake.latest / f"kvsserver-node{index}.log").read_text().split()[1].split(":")[1])
+        for index in (0, 1)
+    )
+    assert second == first + 1
     files = {str(path.relative_to(fake.latest)) for path in fake.latest.glob("**/*.*")}
     assert {"server-node0.csv", "server-node1.csv", "client-node3/summary.json"} <= files
     assert fake.processes() == [] and left_behind(fake) == []
@@ -180,10 +199,11 @@ def test_cloudlab_nodes_bind_what_their_names_resolve_to(
     for index in range(4):
         script(there.bin(index) / "getent", f'[ "$2" = node{index} ] && echo 127.0.0.{index + 2}')
     fake.environment = {"PATH": f"{stubs}:{os.environ['PATH']}"}
-    done = fake.run("--no-plots", *there.options(), "--server-args", "-port 9123")
+    port = adjacent_ports()
+    done = fake.run("--no-plots", *there.options(), "--server-args", f"-port {port}")
     assert (done.returncode, done.stderr) == (0, "")
-    assert (fake.latest / "kvsserver-node0.log").read_text().startswith("ready 127.0.0.2:9123\n")
-    assert (fake.latest / "kvsserver-node1.log").read_text().startswith("ready 127.0.0.3:9123\n")
+    assert (fake.latest / "kvsserver-node0.log").read_text().startswith(f"ready 127.0.0.2:{port}\n")
+    assert (fake.latest / "kvsserver-node1.log").read_text().startswith(f"ready 127.0.0.3:{port}\n")
     assert (fake.latest / "client-node3" / "summary.json").exists()
 
 
@@ -207,11 +227,9 @@ def test_another_architecture_is_refused(fake: Launcher, nodes: Callable[[int], 
     assert not fake.logs.exists()
 
 
-def test_a_remote_server_that_dies_is_named(
-    fake: Launcher, nodes: Callable[[int], Nodes]
-) -> None:
-    done = fake.run(*nodes(2).words("--server-args", "--break late", "--client-args",
-                                    "--until-lost 0"))  # fmt: skip
+def test_a_remote_server_that_dies_is_named(fake: Launcher, nodes: Callable[[int], Nodes]) -> None:
+    client_args = ("--client-args", "--until-lost 0")
+    done = fake.run(*nodes(2).words(*client_args, server_args="--break late"))
     assert done.returncode == 1
     assert "localhost) ended with exit code 1; last lines of" in done.stderr
     assert "    panicked: the fake server was told to" in done.stderr

@@ -62,7 +62,7 @@ def test_help(word: str) -> None:
         (["1", "-1 "], "--clients is '-1 '"),
         (["2", "--servers", "3"], "--servers was given more than once: 3, 2"),
         (["1", "1", "", "", "more"], "unexpected argument 'more'"),
-        (["--server-args", "'open"], "--server-args is \"'open\", which is not well quoted"),
+        (["--server-args", "'open"], '--server-args is "\'open", which is not well quoted'),
         (["--server-args", "-port 70000"], "its port must be 1 to 65535"),
         (["--server-args", "-port"], "-port in --server-args needs a value"),
         (["--server-args", "--servers 4"], "'--servers' in --server-args is set by"),

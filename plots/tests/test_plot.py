@@ -156,4 +156,8 @@ def test_ticks_reach_as_far_as_the_curve() -> None:
 
 
 def test_numbers_are_short() -> None:
-    assert [figures.ops_text(value) for value in (0, 640_000, 13_240_000)] == ["0", "640 k", "13.2 M"]
+    assert [figures.ops_text(value) for value in (0, 640_000, 13_240_000)] == [
+        "0",
+        "640 k",
+        "13.2 M",
+    ]
