@@ -14,8 +14,10 @@ INTERRUPTED = 130
 
 
 def main(argv: list[str]) -> int:
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup means it
+        signal.signal(signal.SIGHUP, _interrupt)
     try:
         config = parse(argv)
         if config.help:

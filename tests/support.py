@@ -58,6 +58,8 @@ class Launcher:
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | self.environment,
+            # These tests may run under nohup, the launcher must not.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         ) as process:
             try:
                 assert any(until in line for line in process.stdout), process.stderr.read()
