@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use batchkv_protocol::PartitionMap;
-use batchkv_protocol::limits::{FRAME_TIME_MAX, PARTITIONS_DEFAULT};
+use batchkv_protocol::limits::{BUFFER_BYTES_MAX, FRAME_TIME_MAX, PARTITIONS_DEFAULT};
 use batchkv_server::config::{Config, EngineKind};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
@@ -127,6 +127,7 @@ fn validate(args: Args) -> Result<Settings, String> {
             },
             threads,
             max_memory_bytes: args.max_memory,
+            buffer_bytes_max: BUFFER_BYTES_MAX,
             max_connections: args.max_connections,
             idle_timeout,
         },

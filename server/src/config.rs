@@ -26,6 +26,8 @@ pub struct Config {
     pub threads: usize,
     /// Most bytes of slabs and tables; puts that need more are refused.
     pub max_memory_bytes: Option<u64>,
+    /// Most bytes in the buffers of all connections; one that needs more is closed.
+    pub buffer_bytes_max: u64,
     /// Most connections open at a time; more get an error and are closed.
     pub max_connections: u64,
     /// Time for a frame to become complete, and for a peer to take some of its answers.

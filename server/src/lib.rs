@@ -11,6 +11,7 @@
 //! Start at [`run`]; [`session`] is the conversation without sockets, [`store`] the engines,
 //! [`stats`] what is counted. The `net` module holds all socket code.
 
+mod budget;
 pub mod config;
 mod net;
 pub mod session;
@@ -28,6 +29,7 @@ use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
+use budget::Budget;
 use config::{Config, EngineKind};
 use net::Context;
 use session::Identity;
@@ -105,6 +107,7 @@ pub async fn serve<E: Engine>(
         threads: config.threads as u32,
         map: config.map,
     });
+    let budget = Arc::new(Budget::new(config.buffer_bytes_max));
     let mut threads = Vec::with_capacity(config.threads);
     for thread in 0..config.threads {
         let context = Context {
@@ -112,6 +115,7 @@ pub async fn serve<E: Engine>(
             identity: identity.clone(),
             stats: stats.clone(),
             thread,
+            budget: budget.clone(),
             patience: config.idle_timeout,
             shutdown: stopped.clone(),
         };

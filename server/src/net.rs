@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
+use crate::budget::{Budget, Charge};
 use crate::session::{Identity, Progress, Session, write_error};
 use crate::stats::{Delta, Stats, ThreadStats};
 use crate::store::Engine;
@@ -35,6 +36,7 @@ pub(crate) struct Context<E> {
     pub(crate) identity: Arc<Identity>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) thread: usize,
+    pub(crate) budget: Arc<Budget>,
     /// Time for a frame to become complete, and for a peer to take some of its answers.
     pub(crate) patience: Duration,
     pub(crate) shutdown: watch::Receiver<bool>,
@@ -65,6 +67,7 @@ struct Connection<'a, E> {
     session: Session,
     input: ReceiveBuffer,
     output: SendBuffer,
+    charge: Charge<'a>,
     told: Counters,
     told_frames: u64,
     bytes_received: u64,
@@ -119,6 +122,7 @@ impl<'a, E: Engine> Connection<'a, E> {
             session: Session::new(context.identity.clone()),
             input: ReceiveBuffer::default(),
             output: SendBuffer::default(),
+            charge: context.budget.charge(),
             told: Counters::default(),
             told_frames: 0,
             bytes_received: 0,
@@ -139,6 +143,16 @@ impl<'a, E: Engine> Connection<'a, E> {
                 self.session
                     .advance(engine, &mut self.input, &mut self.output, OUTPUT_BYTES);
             self.tell();
+            if !self
+                .charge
+                .set(self.input.capacity() + self.output.capacity())
+            {
+                write_error(
+                    "the server's memory for connections is used up; try again later",
+                    &mut self.output,
+                );
+                return End::Failed;
+            }
             let step = match progress {
                 Progress::Failed => return End::Failed,
                 Progress::More => self.flush().await,
