@@ -1,1 +1,3 @@
 //! batchkv-server
+
+pub mod store;
