@@ -1,10 +1,13 @@
-//! Where records live: a small trait, and the engines that keep its promises.
+//! Where records live: a small trait, and two engines that keep its promises.
 //!
+//! [`Partitioned`] is the engine; [`Dashmap`] is the straightforward map that it is compared with.
 //! The conformance suite (`tests/engine_conformance.rs`) runs on both.
 
 mod dashmap;
+mod partitioned;
 
 pub use self::dashmap::Dashmap;
+pub use self::partitioned::Partitioned;
 
 use batchkv_protocol::{Answer, AnswerWriter, Counters, Operation, Position, Refusal};
 
