@@ -46,7 +46,7 @@ struct Args {
     max_connections: u64,
     /// Seconds for an unfinished frame to end and for a peer to read some of its answers; a quiet
     /// client is never closed
-    #[arg(long, value_name = "SECS", default_value_t = FRAME_TIME_MAX.as_secs_f64())]
+    #[arg(long, value_name = "SECS", allow_negative_numbers = true, default_value_t = FRAME_TIME_MAX.as_secs_f64())]
     idle_timeout: f64,
     /// Write one CSV row of counters a second to this file
     #[arg(long, value_name = "FILE")]
