@@ -5,6 +5,7 @@ use crate::exchange::{Exchange, Lost};
 use batchkv_protocol::{Counters, PartitionMap, ServerHello};
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::AddAssign;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use tokio::sync::oneshot;
@@ -29,12 +30,19 @@ pub struct Traffic {
 }
 
 /// Both sides' counts of one connection over its whole life; equal, unless one side miscounts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FinalCounts {
     /// What the server says that it served.
     pub served: Counters,
     /// The answers that this client took.
     pub answered: Counters,
+}
+
+impl AddAssign for FinalCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.served += other.served;
+        self.answered += other.answered;
+    }
 }
 
 /// What handle and pump share. The lock is held for a few moves a request, never while an exchange

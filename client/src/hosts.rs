@@ -9,25 +9,27 @@ use batchkv_protocol::{PartitionMap, ServerHello};
 /// # Errors
 /// What does not fit, naming both sides.
 pub fn check_hosts(
-    hosts: &[&str],
+    hosts: &[impl AsRef<str>],
     hellos: &[&ServerHello],
     map: &PartitionMap,
 ) -> Result<(), ConnectError> {
     let first_address = hosts.first().ok_or(ConnectError::NoHosts)?;
-    for (index, (address, hello)) in hosts.iter().zip(hellos).enumerate() {
+    for (address, hello) in hosts.iter().zip(hellos) {
         if hello.map_fingerprint != map.fingerprint() {
             return Err(ConnectError::Maps {
-                first_address: (*first_address).to_owned(),
+                first_address: first_address.as_ref().to_owned(),
                 first_partitions: map.partitions().len(),
                 first_fingerprint: map.fingerprint(),
-                address: (*address).to_owned(),
+                address: address.as_ref().to_owned(),
                 partitions: hello.partitions.len(),
                 fingerprint: hello.map_fingerprint,
             });
         }
+    }
+    for (index, (address, hello)) in hosts.iter().zip(hellos).enumerate() {
         if hello.server_index as usize != index || map.servers() as usize != hosts.len() {
             return Err(ConnectError::Order {
-                address: (*address).to_owned(),
+                address: address.as_ref().to_owned(),
                 index,
                 hosts: hosts.len(),
                 server_index: hello.server_index,
