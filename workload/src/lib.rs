@@ -1,1 +1,49 @@
-//! batchkv-workload
+//! The workload of batchkv: which operations are asked, on which keys, with which values, and
+//! whether the answers can be true.
+//!
+//! Pure: no I/O, no clock, no threads; knows no protocol and no server. Everything follows from a
+//! [`Spec`] and a seed, with the same bits on every machine.
+//!
+//! ```text
+//! Options --Spec::new--> Spec --+--> LoadOrder ------> record          (load)
+//!  (typed)            (valid)   +--> Stream::next ---> kind, record    (run)
+//!                                        ^ Inserts (per worker)
+//! record --KeyBuf--> key --values::write--> value ...answer... values::check --> Stamp
+//!                                                  Witness (one key in 64) <-----+
+//! ```
+//!
+//! Start reading at [`spec`] (what can be asked for), then [`stream`] (the hot loop) and [`zipf`]
+//! (its heart). [`values`] and [`stale`] hold what makes an answer believable, [`load`] and
+//! [`inserts`] who writes which record, [`keys`] how a record becomes a key. [`mod@fingerprint`] tells
+//! whether two runs asked for the same.
+#![forbid(unsafe_code)]
+
+mod alias;
+pub mod fingerprint;
+pub mod gray;
+mod hash;
+pub mod inserts;
+pub mod keys;
+pub mod load;
+pub mod mix;
+pub mod permutation;
+pub mod random;
+pub mod share;
+pub mod sizes;
+pub mod spec;
+pub mod stale;
+pub mod stream;
+pub mod values;
+pub mod zipf;
+
+pub use fingerprint::fingerprint;
+pub use inserts::Inserts;
+pub use keys::{KeyBuf, KeyStyle};
+pub use load::LoadOrder;
+pub use mix::{Kind, Mix};
+pub use share::Share;
+pub use sizes::ValueSizes;
+pub use spec::{ChooserName, Options, Spec, SpecError, Workload};
+pub use stale::{Floor, StaleRead, Witness};
+pub use stream::{Identity, Operation, Phase, Stream};
+pub use values::{Stamp, ValueFault, Writer};

@@ -1,0 +1,194 @@
+//! The operations of one task: the hot loop of the driver.
+
+use std::sync::Arc;
+
+use crate::gray::{Gray, SCRAMBLED_ITEMS};
+use crate::hash;
+use crate::inserts::Inserts;
+use crate::mix::Kind;
+use crate::permutation::Permutation;
+use crate::random::Random;
+use crate::spec::{ChooserName, Spec};
+use crate::zipf::Zipf;
+
+/// Selects the permutation of `--scatter`.
+const SCATTER: u64 = 0x1F83_D9AB_FB41_BD6B;
+
+/// One operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// What to do.
+    pub kind: Kind,
+    /// With which record: `0..records`, or beyond for an insert and what `latest` finds inserted.
+    pub record: u64,
+}
+
+/// The parts of a run, each of which has streams of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the measured window.
+    WarmUp = 1,
+    /// The measured window.
+    Run = 2,
+}
+
+/// Whose stream it is. Streams that differ in any field are independent; which record is hot is the
+/// same for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The run's seed.
+    pub seed: u64,
+    /// The client among the clients of the run.
+    pub client: u32,
+    /// The task among the tasks of the client.
+    pub task: u32,
+    /// The part of the run.
+    pub phase: Phase,
+}
+
+/// An endless stream of operations, a few nanoseconds each.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    random: Random,
+    /// See [`crate::mix::Mix::thresholds`].
+    thresholds: [u64; 4],
+    chooser: Arc<Chooser>,
+}
+
+impl Stream {
+    /// The stream of `identity` in the workload `spec`.
+    pub fn new(spec: &Spec, identity: Identity) -> Self {
+        Self {
+            random: Random::new(&[
+                identity.seed,
+                u64::from(identity.client),
+                u64::from(identity.task),
+                identity.phase as u64,
+            ]),
+            thresholds: spec.mix().thresholds(),
+            chooser: Arc::clone(spec.tables()),
+        }
+    }
+
+    /// The next operation. `inserts` is the worker's: it numbers what is inserted here and knows what
+    /// `latest` may look at.
+    #[inline]
+    pub fn next(&mut self, inserts: &mut Inserts) -> Operation {
+        let coin = self.random.word() >> 1;
+        let place: usize = self
+            .thresholds
+            .iter()
+            .map(|&threshold| usize::from(coin >= threshold))
+            .sum();
+        let kind = Kind::ALL[place];
+        let record = if kind == Kind::Insert {
+            inserts.next_record()
+        } else {
+            self.chooser.draw(&mut self.random, inserts)
+        };
+        Operation { kind, record }
+    }
+}
+
+/// A key chooser with its tables.
+#[derive(Debug)]
+pub(crate) enum Chooser {
+    /// A rank is a record.
+    Plain(Ranks),
+    /// A rank is a record after permutation.
+    Scattered(Ranks, Permutation),
+    /// A rank counts back from the newest record.
+    Latest(Ranks),
+    /// YCSB's items, hashed onto so many records.
+    Ycsb(Gray, u64),
+}
+
+impl Chooser {
+    pub(crate) fn new(name: ChooserName, records: u64, theta: f64, scatter: bool) -> Self {
+        let zipf = || {
+            if theta == 0.0 {
+                Ranks::Uniform(records)
+            } else {
+                Ranks::Zipf(Zipf::new(records, theta))
+            }
+        };
+        let ranks = match name {
+            ChooserName::Ycsb => return Self::Ycsb(Gray::new(SCRAMBLED_ITEMS, theta), records),
+            ChooserName::Latest => return Self::Latest(zipf()),
+            ChooserName::Zipf => zipf(),
+            ChooserName::Uniform => Ranks::Uniform(records),
+            ChooserName::Hotspot {
+                records: fraction,
+                operations,
+            } => Ranks::Hotspot(Hotspot::new(records, fraction, operations)),
+        };
+        if scatter {
+            Self::Scattered(ranks, Permutation::new(records, SCATTER))
+        } else {
+            Self::Plain(ranks)
+        }
+    }
+
+    #[inline]
+    fn draw(&self, random: &mut Random, inserts: &Inserts) -> u64 {
+        match self {
+            Self::Plain(ranks) => ranks.draw(random),
+            Self::Scattered(ranks, permutation) => permutation.apply(ranks.draw(random)),
+            Self::Latest(ranks) => inserts.newest(ranks.draw(random)),
+            Self::Ycsb(gray, records) => Gray::scramble(gray.draw(random), *records),
+        }
+    }
+}
+
+/// A distribution over ranks, 0 the hottest.
+#[derive(Debug)]
+pub(crate) enum Ranks {
+    Uniform(u64),
+    Zipf(Zipf),
+    Hotspot(Hotspot),
+}
+
+impl Ranks {
+    #[inline]
+    fn draw(&self, random: &mut Random) -> u64 {
+        match self {
+            Self::Uniform(n) => random.below(*n),
+            Self::Zipf(zipf) => zipf.draw(random),
+            Self::Hotspot(hotspot) => hotspot.draw(random),
+        }
+    }
+}
+
+/// Ranks `0..hot` with one probability, `hot..hot + cold` with another.
+#[derive(Debug)]
+pub(crate) struct Hotspot {
+    hot: u64,
+    cold: u64,
+    /// Coins (63 bits) below it go to the hot ranks.
+    threshold: u64,
+}
+
+impl Hotspot {
+    fn new(records: u64, fraction: f64, operations: f64) -> Self {
+        let hot = ((records as f64 * fraction) as u64).clamp(1, records);
+        let cold = records - hot;
+        // Without cold records, the hot ones get everything.
+        let operations = if cold == 0 { 1.0 } else { operations };
+        Self {
+            hot,
+            cold,
+            threshold: (operations * (1_u64 << 63) as f64) as u64,
+        }
+    }
+
+    #[inline]
+    fn draw(&self, random: &mut Random) -> u64 {
+        let hot = random.word() >> 1 < self.threshold;
+        let (first, width) = if hot {
+            (0, self.hot)
+        } else {
+            (self.hot, self.cold)
+        };
+        first + hash::scale(random.word(), width).0
+    }
+}
