@@ -142,6 +142,15 @@ impl Config {
         ]
     }
 
+    /// The place of worker `worker` among all workers of the run.
+    pub(crate) fn share(&self, worker: usize) -> Share {
+        let Place {
+            client, clients, ..
+        } = self.place;
+        let share = Share::new(client, clients, worker as u32, self.threads as u32);
+        share.expect("checked for worker 0, and the others have the same client and counts")
+    }
+
     /// What all clients of a run must agree on, as text that can be compared.
     pub(crate) fn agreement(&self) -> String {
         let own = ["connections", "threads", "client"];

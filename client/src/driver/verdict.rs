@@ -16,6 +16,7 @@
 //! VALID: none of these. Each rule that speaks adds a reason: what was expected, what was seen, what
 //! to do.
 
+use batchkv_protocol::Counters;
 use batchkv_workload::{Kind, Mix};
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +71,17 @@ impl Kinds {
         self.hits += other.hits;
         self.puts += other.puts;
         self.deletes += other.deletes;
+    }
+}
+
+impl From<Counters> for Kinds {
+    fn from(counters: Counters) -> Self {
+        Self {
+            gets: counters.gets,
+            hits: counters.hits,
+            puts: counters.puts,
+            deletes: counters.deletes,
+        }
     }
 }
 
