@@ -1,1 +1,47 @@
-//! batchkv-client
+//! Client library of batchkv, a key-value store that is driven by batches.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use batchkv_client::{Batch, Client, Options, Outcome};
+//!
+//! let client = Client::connect(&["127.0.0.1:8080"], Options::default()).await?;
+//! let mut batch = Batch::new();
+//! batch.put(b"fruit", b"apple")?.get(b"fruit")?;
+//! let answers = client.execute(batch).await;
+//! assert_eq!(answers.get(1), Some(Outcome::Value(b"apple")));
+//! client.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ```text
+//!  Batch -> Router (groups by server and partition) -> Request: Exchange -> Connection (handle)
+//!                                                                    queue |
+//!  Answers <-------------------------- answers, one per operation -- Session <-> Pump <-> socket
+//! ```
+//!
+//! Where to start: [`Client`]; below it [`exchange`] (what a connection carries; write your own for
+//! full control), [`connect`] and [`connection`], [`session`] (the protocol without a socket).
+
+#![forbid(unsafe_code)]
+
+pub mod answers;
+pub mod batch;
+pub mod client;
+pub mod connect;
+pub mod connection;
+pub mod error;
+pub mod exchange;
+pub mod group;
+pub mod hosts;
+pub mod pump;
+mod router;
+pub mod session;
+
+pub use answers::{Answers, Outcome};
+pub use batch::{Batch, BatchError};
+pub use client::{Client, Options};
+pub use error::{ConnectError, ConnectionError};
+
+/// The crate whose types appear in this one's signatures.
+pub use batchkv_protocol as protocol;

@@ -1,0 +1,169 @@
+//! What became of a batch's operations.
+
+use crate::error::ConnectionError;
+use batchkv_protocol::map::Ownership;
+use batchkv_protocol::{Answer, Refusal};
+use std::sync::Arc;
+
+/// What became of one operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// The get's value.
+    Value(&'a [u8]),
+    /// The get found nothing.
+    Missing,
+    /// The put took effect.
+    Stored,
+    /// The delete took effect, or found nothing.
+    Deleted {
+        /// Whether there was something to delete.
+        existed: bool,
+    },
+    /// Certainly not applied, for this reason.
+    Refused(Refusal),
+    /// Certainly not applied: the server says that the key's partition belongs to another.
+    WrongOwner(Ownership),
+    /// The connection was lost before an answer came: it may have taken effect, once, or not.
+    Unknown,
+    /// The connection was lost before the operation was sent: certainly not applied.
+    NotSent,
+}
+
+/// The outcomes of a batch, in its order.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// Where each operation's outcome is.
+    places: Vec<Place>,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    part: u32,
+    index: u32,
+}
+
+/// The outcomes of one request, in send order.
+#[derive(Debug, Default)]
+pub(crate) struct Part {
+    kept: Vec<Kept>,
+    values: Vec<u8>,
+    lost: Option<Arc<ConnectionError>>,
+}
+
+/// An outcome that owns what it says, except for a value's bytes.
+#[derive(Debug, Clone, Copy)]
+enum Kept {
+    Value { at: usize, bytes: u32 },
+    Missing,
+    Stored,
+    Deleted { existed: bool },
+    Refused(Refusal),
+    WrongOwner(Ownership),
+    Unknown,
+    NotSent,
+}
+
+impl Answers {
+    pub(crate) fn with_operations(operations: usize) -> Self {
+        Self {
+            places: vec![Place::default(); operations],
+            parts: Vec::new(),
+        }
+    }
+
+    /// Adds the outcomes of a request that held these operations of the batch, in send order.
+    pub(crate) fn add(&mut self, operations: &[u32], part: Part) {
+        let number = self.parts.len() as u32;
+        for (index, &operation) in (0..).zip(operations) {
+            let part = number;
+            self.places[operation as usize] = Place { part, index };
+        }
+        self.parts.push(part);
+    }
+
+    /// Number of operations.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether the batch was empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// The outcome of operation `index` of the batch, or `None` when it has no such operation.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<Outcome<'_>> {
+        let place = self.places.get(index)?;
+        Some(self.parts[place.part as usize].outcome(place.index as usize))
+    }
+
+    /// All outcomes, in the batch's order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Outcome<'_>> {
+        self.places
+            .iter()
+            .map(|place| self.parts[place.part as usize].outcome(place.index as usize))
+    }
+
+    /// Why some outcomes are [`Unknown`](Outcome::Unknown) or [`NotSent`](Outcome::NotSent): the
+    /// first lost connection, or `None` when every operation was answered.
+    #[must_use]
+    pub fn lost(&self) -> Option<&Arc<ConnectionError>> {
+        self.parts.iter().find_map(|part| part.lost.as_ref())
+    }
+}
+
+impl Part {
+    /// A request of so many operations, none of them sent.
+    pub(crate) fn with_operations(operations: usize) -> Self {
+        Self {
+            kept: vec![Kept::NotSent; operations],
+            values: Vec::new(),
+            lost: None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn take(&mut self, index: usize, answer: Answer<'_>) {
+        self.kept[index] = match answer {
+            Answer::Value(value) => {
+                let at = self.values.len();
+                self.values.extend_from_slice(value);
+                let bytes = value.len() as u32;
+                Kept::Value { at, bytes }
+            }
+            Answer::Missing => Kept::Missing,
+            Answer::Stored => Kept::Stored,
+            Answer::Deleted { existed } => Kept::Deleted { existed },
+            Answer::Refused(reason) => Kept::Refused(reason),
+            Answer::WrongOwner(known) => Kept::WrongOwner(known),
+        };
+    }
+
+    /// Ends the request without the answers that are still missing; the first `sent` operations may
+    /// have reached the server.
+    pub(crate) fn lose(&mut self, sent: usize, cause: Arc<ConnectionError>) {
+        for kept in &mut self.kept[..sent] {
+            if matches!(kept, Kept::NotSent) {
+                *kept = Kept::Unknown;
+            }
+        }
+        self.lost = Some(cause);
+    }
+
+    fn outcome(&self, index: usize) -> Outcome<'_> {
+        match self.kept[index] {
+            Kept::Value { at, bytes } => Outcome::Value(&self.values[at..at + bytes as usize]),
+            Kept::Missing => Outcome::Missing,
+            Kept::Stored => Outcome::Stored,
+            Kept::Deleted { existed } => Outcome::Deleted { existed },
+            Kept::Refused(reason) => Outcome::Refused(reason),
+            Kept::WrongOwner(known) => Outcome::WrongOwner(known),
+            Kept::Unknown => Outcome::Unknown,
+            Kept::NotSent => Outcome::NotSent,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Operations to be executed together.
+
+use crate::exchange::OperationKind;
+use batchkv_protocol::Operation;
+use batchkv_protocol::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+
+/// Gets, puts and deletes in an order of the caller's choice; keys and values are copied in.
+///
+/// A batch is not atomic and may take effect in part. Its operations on the same key apply in the
+/// batch's order.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    entries: Vec<Entry>,
+    /// Keys and values, each key directly before its value.
+    bytes: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    at: usize,
+    value_bytes: u32,
+    key_bytes: u16,
+    kind: OperationKind,
+}
+
+/// An operation that no server would take; the batch is as it was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// The key is empty or too long.
+    #[error("a key of {bytes} bytes: allowed are 1 to {KEY_BYTES_MAX}")]
+    Key {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The value is too long.
+    #[error("a value of {bytes} bytes: allowed are 0 to {VALUE_BYTES_MAX}")]
+    Value {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The batch is full.
+    #[error("a batch has at most {} operations", u32::MAX)]
+    Full,
+}
+
+impl Batch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a get of `key`, of 1 to [`KEY_BYTES_MAX`] bytes.
+    ///
+    /// # Errors
+    /// When the key's length is not allowed.
+    pub fn get(&mut self, key: &[u8]) -> Result<&mut Self, BatchError> {
+        self.push(OperationKind::Get, key, &[])
+    }
+
+    /// Adds a put of `value`, of up to [`VALUE_BYTES_MAX`] bytes, under `key`.
+    ///
+    /// # Errors
+    /// When one of the lengths is not allowed.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<&mut Self, BatchError> {
+        self.push(OperationKind::Put, key, value)
+    }
+
+    /// Adds a delete of `key`.
+    ///
+    /// # Errors
+    /// When the key's length is not allowed.
+    pub fn delete(&mut self, key: &[u8]) -> Result<&mut Self, BatchError> {
+        self.push(OperationKind::Delete, key, &[])
+    }
+
+    fn push(
+        &mut self,
+        kind: OperationKind,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<&mut Self, BatchError> {
+        if !(1..=KEY_BYTES_MAX).contains(&key.len()) {
+            return Err(BatchError::Key { bytes: key.len() });
+        }
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(BatchError::Value { bytes: value.len() });
+        }
+        if self.entries.len() == u32::MAX as usize {
+            return Err(BatchError::Full);
+        }
+        self.entries.push(Entry {
+            at: self.bytes.len(),
+            value_bytes: value.len() as u32,
+            key_bytes: key.len() as u16,
+            kind,
+        });
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(value);
+        Ok(self)
+    }
+
+    /// Number of operations.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no operation.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Takes all operations out and keeps the memory.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes.clear();
+    }
+
+    /// Operation `index`, counted from 0 in the batch's order.
+    ///
+    /// # Panics
+    /// When there is no such operation.
+    #[inline]
+    #[must_use]
+    pub fn operation(&self, index: usize) -> Operation<'_> {
+        let entry = &self.entries[index];
+        let (key, rest) = self.bytes[entry.at..].split_at(usize::from(entry.key_bytes));
+        match entry.kind {
+            OperationKind::Get => Operation::Get { key },
+            OperationKind::Put => Operation::Put {
+                key,
+                value: &rest[..entry.value_bytes as usize],
+            },
+            OperationKind::Delete => Operation::Delete { key },
+        }
+    }
+
+    #[inline]
+    pub(crate) fn kind(&self, index: usize) -> OperationKind {
+        self.entries[index].kind
+    }
+}
+
+const _: () = assert!(KEY_BYTES_MAX <= u16::MAX as usize && VALUE_BYTES_MAX <= u32::MAX as usize);

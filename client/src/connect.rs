@@ -1,0 +1,218 @@
+//! Making a connection: address, socket, hello both ways.
+
+use crate::connection::{Connection, Shared, Traffic};
+use crate::error::{ConnectError, HelloError, Loss};
+use crate::exchange::Exchange;
+use crate::pump::Pump;
+use batchkv_protocol::control::{MAGIC, VERSION};
+use batchkv_protocol::frame::{self, Kind};
+use batchkv_protocol::{
+    ClientHello, Control, PartitionMap, ReceiveBuffer, SendBuffer, ServerHello, ServerLimits,
+};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+/// Time for finding, reaching and greeting a server, so that an error is there within five seconds.
+pub const CONNECT_TIME: Duration = Duration::from_secs(4);
+/// Time after which a server that owes answers and moves no byte is given up.
+pub const SILENCE_TIME: Duration = Duration::from_secs(10);
+
+/// How connections are made and kept.
+#[derive(Debug, Clone)]
+pub struct ConnectOptions {
+    /// Time for finding, reaching and greeting a server.
+    pub connect_time: Duration,
+    /// Time after which a server that owes answers and moves no byte is given up.
+    pub silence_time: Duration,
+    /// Names the client over all its connections.
+    pub client_id: [u8; 16],
+}
+
+impl Default for ConnectOptions {
+    /// [`CONNECT_TIME`], [`SILENCE_TIME`] and a random id.
+    fn default() -> Self {
+        let mut client_id = [0; 16];
+        for half in client_id.chunks_exact_mut(8) {
+            half.copy_from_slice(&RandomState::new().hash_one(VERSION).to_le_bytes());
+        }
+        Self {
+            connect_time: CONNECT_TIME,
+            silence_time: SILENCE_TIME,
+            client_id,
+        }
+    }
+}
+
+/// Connects to the server at `address` (`host:port`) and says hello. Spawn the pump on any runtime
+/// with time and network enabled (`tokio::spawn`, or `spawn_local` where `X` is not `Send`).
+///
+/// # Errors
+/// When nothing answers as a batchkv server in time; the error names the address.
+pub async fn open<X: Exchange>(
+    address: &str,
+    options: &ConnectOptions,
+) -> Result<(Connection<X>, Pump<X>), ConnectError> {
+    let deadline = Instant::now() + options.connect_time;
+    let stream = match timeout_at(deadline, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(source)) => {
+            return Err(ConnectError::Unreachable {
+                address: address.to_owned(),
+                source,
+            });
+        }
+        Err(_) => return Err(timed_out(address, "connection", options)),
+    };
+    over_by(deadline, stream, address, options).await
+}
+
+/// Says hello over a stream that is connected already; `address` names it in errors.
+///
+/// # Errors
+/// As [`open`].
+pub async fn over<X: Exchange>(
+    stream: TcpStream,
+    address: &str,
+    options: &ConnectOptions,
+) -> Result<(Connection<X>, Pump<X>), ConnectError> {
+    let deadline = Instant::now() + options.connect_time;
+    over_by(deadline, stream, address, options).await
+}
+
+async fn over_by<X: Exchange>(
+    deadline: Instant,
+    mut stream: TcpStream,
+    address: &str,
+    options: &ConnectOptions,
+) -> Result<(Connection<X>, Pump<X>), ConnectError> {
+    let mut receive = ReceiveBuffer::default();
+    let mut traffic = Traffic::default();
+    let greeting = greet(&mut stream, &mut receive, &mut traffic, options.client_id);
+    let hello = timeout_at(deadline, greeting)
+        .await
+        .map_err(|_| timed_out(address, "hello", options))?
+        .map_err(|loss| ConnectError::Handshake {
+            address: address.to_owned(),
+            loss,
+        })?;
+    let map = check_hello(&hello).map_err(|fault| ConnectError::Hello {
+        address: address.to_owned(),
+        fault,
+    })?;
+    let shared = Arc::new(Shared::new(address.to_owned(), hello, map, traffic));
+    let pump = Pump::new(Arc::clone(&shared), stream, receive, options.silence_time);
+    Ok((Connection::new(shared), pump))
+}
+
+fn timed_out(address: &str, missing: &'static str, options: &ConnectOptions) -> ConnectError {
+    ConnectError::TimedOut {
+        address: address.to_owned(),
+        missing,
+        time: options.connect_time,
+    }
+}
+
+async fn greet(
+    stream: &mut TcpStream,
+    receive: &mut ReceiveBuffer,
+    traffic: &mut Traffic,
+    client_id: [u8; 16],
+) -> Result<ServerHello, Loss> {
+    stream.set_nodelay(true).map_err(Loss::Write)?;
+    let mut send = SendBuffer::default();
+    Control::ClientHello(ClientHello {
+        magic: MAGIC,
+        version_min: VERSION,
+        version_max: VERSION,
+        features: 0,
+        client_id,
+    })
+    .write(&mut send);
+    stream
+        .write_all(send.pending())
+        .await
+        .map_err(Loss::Write)?;
+    traffic.bytes_sent = send.pending().len() as u64;
+    loop {
+        if let Some(body) = receive.body()? {
+            let hello = read_hello(body)?;
+            receive.consume();
+            return Ok(hello);
+        }
+        let bytes = stream.read(receive.spare()).await.map_err(Loss::Read)?;
+        if bytes == 0 {
+            return Err(match receive.is_empty() {
+                true => Loss::ClosedByServer,
+                false => Loss::CutOff,
+            });
+        }
+        receive.filled(bytes);
+        traffic.bytes_received += bytes as u64;
+    }
+}
+
+fn read_hello(body: &[u8]) -> Result<ServerHello, Loss> {
+    if frame::kind(body)? != Kind::Control {
+        return Err(Loss::Unasked("something else than a hello"));
+    }
+    match Control::decode(body)? {
+        Control::ServerHello(hello) => Ok(hello),
+        Control::Error(error) => Err(Loss::Reported(error.text)),
+        _ => Err(Loss::Unasked("something else than a hello")),
+    }
+}
+
+/// The server's map, when its hello is one that this client can work with.
+fn check_hello(hello: &ServerHello) -> Result<PartitionMap, HelloError> {
+    if hello.magic != MAGIC {
+        return Err(HelloError::Magic(hello.magic));
+    }
+    if hello.version != VERSION {
+        return Err(HelloError::Version {
+            server: hello.version,
+            client: VERSION,
+        });
+    }
+    if hello.features != 0 {
+        return Err(HelloError::Features(hello.features));
+    }
+    check_limits(&hello.limits)?;
+    let map = PartitionMap::new(hello.partitions.clone().into())?;
+    let actual = map.fingerprint();
+    if actual != hello.map_fingerprint {
+        return Err(HelloError::Fingerprint {
+            said: hello.map_fingerprint,
+            actual,
+        });
+    }
+    Ok(map)
+}
+
+fn check_limits(server: &ServerLimits) -> Result<(), HelloError> {
+    let client = &ServerLimits::BUILT_IN;
+    let limits = [
+        ("key bytes", server.key_bytes, client.key_bytes),
+        ("value bytes", server.value_bytes, client.value_bytes),
+        (
+            "operations a request",
+            server.operations_per_request,
+            client.operations_per_request,
+        ),
+        ("frame bytes", server.frame_bytes, client.frame_bytes),
+    ];
+    match limits
+        .into_iter()
+        .find(|(_, server, client)| server < client)
+    {
+        None => Ok(()),
+        Some((what, server, client)) => Err(HelloError::Limit {
+            what,
+            server,
+            client,
+        }),
+    }
+}

@@ -1,0 +1,118 @@
+//! What a connection carries: requests that write themselves and take their own answers.
+
+use crate::error::ConnectionError;
+use batchkv_protocol::{Answer, RequestWriter};
+use std::fmt;
+use std::sync::Arc;
+
+/// A request on its way: the connection asks it to write its operations and hands it the answers.
+///
+/// The connection is generic over this trait, so that nothing is called through a pointer and
+/// nothing is allocated per operation. The calls come in this order: `write` for 0, 1, 2, ...;
+/// in between and after, `answer` for each written operation exactly once; at last `ended`.
+pub trait Exchange {
+    /// Number of operations, from 1 to
+    /// [`OPERATIONS_PER_REQUEST_MAX`](batchkv_protocol::limits::OPERATIONS_PER_REQUEST_MAX); never changes.
+    fn operations(&self) -> usize;
+
+    /// Writes operation `index`, counted in send order, and nothing else; `false` says that it does
+    /// not fit this frame and will be asked for again in the next. The first operation of a frame
+    /// always fits. Operations of one partition should stand together: they share a group.
+    fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool;
+
+    /// Takes the answer to operation `index`.
+    ///
+    /// # Errors
+    /// When the answer does not fit its operation; the connection is lost then.
+    fn answer(&mut self, index: usize, answer: Answer<'_>) -> Result<(), WrongKind>;
+
+    /// A frame with `operations` answers to this request has been handed over: the place for what
+    /// is done once a frame, such as reading a clock.
+    fn answered(&mut self, operations: usize);
+
+    /// The request is over: every operation was answered, or its connection was lost.
+    fn ended(self, outcome: Result<(), Lost>);
+}
+
+/// How far a request had come when its connection was lost. It is never sent again.
+#[derive(Debug, Clone)]
+pub struct Lost {
+    /// Operations that may have reached the server, in send order: of those with an index below
+    /// this, the unanswered ones are unknown; those from this index on were certainly not applied.
+    pub sent: usize,
+    /// Operations that were answered.
+    pub answered: usize,
+    /// Why the connection was lost.
+    pub cause: Arc<ConnectionError>,
+}
+
+impl Lost {
+    /// Number of operations of which nobody knows whether they took effect.
+    #[must_use]
+    pub fn unknown(&self) -> usize {
+        self.sent - self.answered
+    }
+}
+
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperationKind {
+    /// Reads a value.
+    Get,
+    /// Stores a value.
+    Put,
+    /// Removes a key.
+    Delete,
+}
+
+impl OperationKind {
+    /// Whether `answer` can be an answer to such an operation; "refused" and "wrong owner" fit all.
+    ///
+    /// # Errors
+    /// When it cannot.
+    #[inline]
+    pub fn check(self, answer: &Answer<'_>) -> Result<(), WrongKind> {
+        match (self, answer) {
+            (Self::Get, Answer::Value(_) | Answer::Missing)
+            | (Self::Put, Answer::Stored)
+            | (Self::Delete, Answer::Deleted { .. })
+            | (_, Answer::Refused(_) | Answer::WrongOwner(_)) => Ok(()),
+            _ => Err(WrongKind {
+                asked: self,
+                answer: answer_name(answer),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for OperationKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Get => "get",
+            Self::Put => "put",
+            Self::Delete => "delete",
+        })
+    }
+}
+
+#[cold]
+fn answer_name(answer: &Answer<'_>) -> &'static str {
+    match answer {
+        Answer::Value(_) => "a value",
+        Answer::Missing => "\"missing\"",
+        Answer::Stored => "\"stored\"",
+        Answer::Deleted { .. } => "\"deleted\"",
+        Answer::Refused(_) => "\"refused\"",
+        Answer::WrongOwner(_) => "\"wrong owner\"",
+    }
+}
+
+/// An answer that cannot belong to its operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a {asked} was answered with {answer}")]
+pub struct WrongKind {
+    /// What was asked.
+    pub asked: OperationKind,
+    /// What was answered, for people.
+    pub answer: &'static str,
+}

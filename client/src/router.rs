@@ -1,0 +1,164 @@
+//! Which operations of a batch go to which server, in which order and in which requests.
+
+use crate::answers::Part;
+use crate::batch::Batch;
+use crate::exchange::{Exchange, Lost, WrongKind};
+use crate::group::Grouping;
+use batchkv_protocol::limits::{OPERATIONS_PER_REQUEST_MAX, PARTITIONS_MAX};
+use batchkv_protocol::{Answer, Operation, PartitionMap, RequestWriter};
+use std::ops::Range;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// The partition map, and the order in which partitions are sent.
+#[derive(Debug)]
+pub(crate) struct Router {
+    map: PartitionMap,
+    /// Each partition's place when all are sorted by owner, then by number: its class when a batch
+    /// is sorted, so that a server's operations stand together and in groups.
+    ranks: Vec<u16>,
+    /// Where each server's partitions stand in that order.
+    server_ranks: Vec<Range<usize>>,
+}
+
+/// A batch with its operations in send order.
+#[derive(Debug)]
+pub(crate) struct Routed {
+    router: Arc<Router>,
+    batch: Batch,
+    grouping: Grouping,
+}
+
+impl Router {
+    pub(crate) fn new(map: PartitionMap) -> Self {
+        let owner_of = |partition: u32| map.partitions()[partition as usize].owner;
+        let mut sorted: Vec<u32> = (0..map.partitions().len() as u32).collect();
+        sorted.sort_by_key(|&partition| owner_of(partition));
+        let mut ranks = vec![0; sorted.len()];
+        for (rank, &partition) in (0..).zip(&sorted) {
+            ranks[partition as usize] = rank;
+        }
+        let server_ranks = (0..map.servers())
+            .map(|server| {
+                let start = sorted.partition_point(|&partition| owner_of(partition) < server);
+                let end = sorted.partition_point(|&partition| owner_of(partition) <= server);
+                start..end
+            })
+            .collect();
+        Self {
+            map,
+            ranks,
+            server_ranks,
+        }
+    }
+
+    pub(crate) fn route(self: &Arc<Self>, batch: Batch) -> Routed {
+        let classes: Vec<u16> = (0..batch.len())
+            .map(|index| {
+                let key = batch.operation(index).key();
+                self.ranks[self.map.partition_of(key) as usize]
+            })
+            .collect();
+        let mut grouping = Grouping::default();
+        grouping.sort(&classes, self.ranks.len());
+        Routed {
+            router: Arc::clone(self),
+            batch,
+            grouping,
+        }
+    }
+}
+
+impl Routed {
+    /// The requests to `server`, as ranges of the send order. They are sent one after the other's
+    /// answers, so that operations on one key keep their order.
+    pub(crate) fn requests(&self, server: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let ranks = &self.router.server_ranks[server];
+        let (start, end) = match ranks.is_empty() {
+            true => (0, 0),
+            false => (
+                self.grouping.range(ranks.start).start,
+                self.grouping.range(ranks.end - 1).end,
+            ),
+        };
+        (start..end)
+            .step_by(OPERATIONS_PER_REQUEST_MAX)
+            .map(move |at| at..end.min(at + OPERATIONS_PER_REQUEST_MAX))
+    }
+
+    /// The operations, as indices into the batch, in send order.
+    pub(crate) fn order(&self) -> &[u32] {
+        self.grouping.order()
+    }
+}
+
+/// A request of the library: a range of a routed batch, and the answers so far.
+#[derive(Debug)]
+pub(crate) struct Request {
+    routed: Arc<Routed>,
+    range: Range<usize>,
+    part: Part,
+    done: oneshot::Sender<Part>,
+}
+
+impl Request {
+    /// A request for `range` of the send order, and where its answers will come.
+    pub(crate) fn new(routed: Arc<Routed>, range: Range<usize>) -> (Self, oneshot::Receiver<Part>) {
+        let (done, answers) = oneshot::channel();
+        let part = Part::with_operations(range.len());
+        let request = Self {
+            routed,
+            range,
+            part,
+            done,
+        };
+        (request, answers)
+    }
+
+    #[inline]
+    fn operation_index(&self, index: usize) -> usize {
+        self.routed.order()[self.range.start + index] as usize
+    }
+}
+
+impl Exchange for Request {
+    fn operations(&self) -> usize {
+        self.range.len()
+    }
+
+    #[inline]
+    fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool {
+        let operation = self.routed.batch.operation(self.operation_index(index));
+        let map = &self.routed.router.map;
+        let partition = map.partition_of(operation.key());
+        let epoch = map.partitions()[partition as usize].epoch;
+        match operation {
+            Operation::Get { key } => frame.get(partition, epoch, key),
+            Operation::Delete { key } => frame.delete(partition, epoch, key),
+            Operation::Put { key, value } => frame
+                .put(partition, epoch, key, value.len())
+                .map(|room| room.copy_from_slice(value))
+                .is_some(),
+        }
+    }
+
+    #[inline]
+    fn answer(&mut self, index: usize, answer: Answer<'_>) -> Result<(), WrongKind> {
+        let kind = self.routed.batch.kind(self.operation_index(index));
+        kind.check(&answer)?;
+        self.part.take(index, answer);
+        Ok(())
+    }
+
+    fn answered(&mut self, _operations: usize) {}
+
+    fn ended(mut self, outcome: Result<(), Lost>) {
+        if let Err(lost) = outcome {
+            self.part.lose(lost.sent, lost.cause);
+        }
+        // Whoever executed the batch may have stopped waiting.
+        let _ = self.done.send(self.part);
+    }
+}
+
+const _: () = assert!(PARTITIONS_MAX as usize <= u16::MAX as usize + 1);
