@@ -104,7 +104,7 @@ pub struct Mark(WriterState);
 impl<'a> AnswerWriter<'a> {
     /// Begins a frame of answers to request `id` behind what waits in `out`.
     pub fn begin(out: &'a mut SendBuffer, id: u64) -> Self {
-        let frame_start = out.begin_frame();
+        let frame_start = out.begin_frame(FRAME_BYTES);
         out.put(&[TAG_ANSWER]);
         out.put_varint(id);
         out.put(&[0]);
@@ -189,14 +189,16 @@ impl<'a> AnswerWriter<'a> {
         true
     }
 
-    /// Ends the frame; `last` marks the one with the request's last answer.
-    pub fn finish(mut self, last: bool) {
+    /// Ends the frame and gives the buffer back; `last` marks the frame with the request's last
+    /// answer.
+    pub fn finish(mut self, last: bool) -> &'a mut SendBuffer {
         self.close_piece();
         self.out.filled = self.state.filled;
         self.out.patch(self.pieces_at - 1, &[u8::from(last)]);
         self.out
             .patch(self.pieces_at, &self.state.pieces.to_le_bytes());
         self.out.end_frame(self.frame_start);
+        self.out
     }
 
     #[inline]

@@ -13,19 +13,30 @@ pub struct ReceiveBuffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    /// Whether the last read used all of its room, so that the next one should have more.
+    was_full: bool,
 }
+
+/// Room for the first read of a connection, of which most are small.
+const SPARE_BYTES_MIN: usize = 4 << 10;
 
 impl ReceiveBuffer {
     /// Room for the next read, never empty. Grows with what has come, not with what a length
-    /// promises: at least [`FRAME_BYTES`], at most twice what is held.
+    /// promises: twofold when a read filled it, beyond [`FRAME_BYTES`] only as far as what is held.
     pub fn spare(&mut self) -> &mut [u8] {
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
-        if self.bytes.len() < self.end + FRAME_BYTES {
-            self.bytes.resize(self.end + FRAME_BYTES.max(self.end), 0);
+        let more = if self.was_full {
+            self.bytes.len().min(FRAME_BYTES.max(self.end))
+        } else {
+            0
+        };
+        let wanted = self.end + more.max(SPARE_BYTES_MIN);
+        if self.bytes.len() < wanted {
+            self.bytes.resize(wanted, 0);
         }
         &mut self.bytes[self.end..]
     }
@@ -136,9 +147,9 @@ impl SendBuffer {
         }
     }
 
-    /// Begins a frame: its length is patched by [`end_frame`](Self::end_frame).
-    pub(crate) fn begin_frame(&mut self) -> usize {
-        self.reserve(FRAME_BYTES);
+    /// Begins a frame with room for `bytes`: its length is patched by [`end_frame`](Self::end_frame).
+    pub(crate) fn begin_frame(&mut self, bytes: usize) -> usize {
+        self.reserve(bytes);
         let frame_start = self.filled;
         self.filled += LENGTH_BYTES;
         frame_start

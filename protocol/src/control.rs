@@ -10,7 +10,7 @@
 //! An error frame is the last on its connection: the server closes behind it.
 
 use crate::buffer::SendBuffer;
-use crate::frame::Malformed;
+use crate::frame::{LENGTH_BYTES, Malformed};
 use crate::limits::{self, FRAME_BYTES};
 use crate::map::Ownership;
 use wincode::config::{Config, Configuration};
@@ -116,6 +116,21 @@ impl std::ops::AddAssign for Counters {
     }
 }
 
+impl std::ops::Sub for Counters {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            gets: self.gets - earlier.gets,
+            hits: self.hits - earlier.hits,
+            puts: self.puts - earlier.puts,
+            deletes: self.deletes - earlier.deletes,
+            refused: self.refused - earlier.refused,
+            wrong_owner: self.wrong_owner - earlier.wrong_owner,
+        }
+    }
+}
+
 /// Why the server closes the connection.
 #[derive(Debug, Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]
 pub struct ErrorFrame {
@@ -150,8 +165,7 @@ impl Control {
     pub fn write(&self, out: &mut SendBuffer) {
         let body = wincode::config::serialize(self, standard())
             .expect("control values have no encoding that fails");
-        let frame_start = out.begin_frame();
-        out.reserve(body.len());
+        let frame_start = out.begin_frame(LENGTH_BYTES + body.len());
         out.put(&body);
         out.end_frame(frame_start);
     }

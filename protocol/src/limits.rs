@@ -37,6 +37,10 @@ pub const SERVERS_MAX: u32 = 1024;
 /// Longest text in an error frame, in bytes.
 pub const ERROR_TEXT_BYTES_MAX: usize = 512;
 
+/// Most bytes that a server holds in the buffers of all its connections; a connection that needs more
+/// is closed. The records' memory has a limit of its own.
+pub const BUFFER_BYTES_MAX: u64 = 1 << 30;
+
 /// Time within which a peer must have said hello, and within which a frame must be complete once
 /// its first byte came.
 pub const FRAME_TIME_MAX: Duration = Duration::from_secs(30);

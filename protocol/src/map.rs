@@ -132,3 +132,55 @@ fn check_partitions(partitions: usize) -> Result<(), MapError> {
         Err(MapError::Partitions(partitions))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fixed_map_deals_partitions_in_turn() {
+        let map = PartitionMap::fixed(8, 3).unwrap();
+        let owners: Vec<u32> = map.partitions().iter().map(|entry| entry.owner).collect();
+        assert_eq!(owners, [0, 1, 2, 0, 1, 2, 0, 1]);
+        assert_eq!(map.servers(), 3);
+        assert_eq!(map.ownership(8), None);
+    }
+
+    #[test]
+    fn impossible_maps_are_refused() {
+        assert_eq!(PartitionMap::fixed(12, 1), Err(MapError::Partitions(12)));
+        assert_eq!(PartitionMap::fixed(0, 1), Err(MapError::Partitions(0)));
+        assert_eq!(
+            PartitionMap::fixed(8192, 1),
+            Err(MapError::Partitions(8192))
+        );
+        assert_eq!(
+            PartitionMap::fixed(4, 5),
+            Err(MapError::Servers {
+                servers: 5,
+                partitions: 4
+            })
+        );
+        assert_eq!(
+            PartitionMap::fixed(4, 0),
+            Err(MapError::Servers {
+                servers: 0,
+                partitions: 4
+            })
+        );
+        let stray = Ownership {
+            owner: SERVERS_MAX,
+            epoch: 1,
+        };
+        assert!(PartitionMap::new(Box::new([stray])).is_err());
+    }
+
+    #[test]
+    fn fingerprints_tell_maps_apart() {
+        let prints = [(4, 1), (4, 2), (8, 2), (256, 2)]
+            .map(|(p, s)| PartitionMap::fixed(p, s).unwrap().fingerprint());
+        for (index, print) in prints.iter().enumerate() {
+            assert!(!prints[..index].contains(print));
+        }
+    }
+}

@@ -30,7 +30,7 @@ const P3: u64 = 0x082E_FA98_EC4E_6C89;
 /// value, but the protocol refuses it).
 ///
 /// ```
-/// assert_eq!(batchkv_protocol::placement(b"1"), 0x0);
+/// assert_eq!(batchkv_protocol::placement(b"1"), 0x5C16_B855_2EDF_5C7D);
 /// ```
 #[inline]
 #[must_use]
@@ -79,4 +79,53 @@ fn word(bytes: &[u8]) -> u64 {
 #[inline]
 fn word32(bytes: &[u8]) -> u64 {
     u64::from(u32::from_le_bytes(bytes.try_into().expect("four bytes")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::placement;
+
+    /// Calculated by a second implementation, in another language, from the definition above.
+    const VECTORS: [(&[u8], u64); 14] = [
+        (b"0", 0x8E60_4018_3416_0E02),
+        (b"1", 0x5C16_B855_2EDF_5C7D),
+        (b"42", 0xA5CD_123C_1C56_E022),
+        (b"999", 0x8604_5499_CEB4_29D9),
+        (b"1234", 0x22A2_EB3C_E795_A230),
+        (b"99999", 0x4E40_9DA9_F0C5_D8F7),
+        (b"1234567", 0xE0C2_84A2_79D4_4AC6),
+        (b"12345678", 0xE0EC_1D32_DB18_C533),
+        (b"123456789012345", 0x0E8F_DD90_F26D_2E5F),
+        (b"1234567890123456", 0x5195_F6D6_0372_2BEE),
+        (b"12345678901234567", 0xE987_72B7_CDB0_FEDC),
+        (b"user6284781860667377211", 0x0BE4_E432_4124_13D4),
+        (b"\x00", 0x6A9D_80B2_6DAA_6F7F),
+        (b"\x00\x00", 0x3001_D578_0507_37A4),
+    ];
+
+    #[test]
+    fn test_vectors() {
+        for (key, expected) in VECTORS {
+            assert_eq!(placement(key), expected, "{key:?}");
+        }
+        let long: Vec<u8> = (0..33).collect();
+        assert_eq!(placement(&long[..32]), 0x102B_F1AF_C095_E0FC);
+        assert_eq!(placement(&long), 0x12BE_7DE4_A459_E41E);
+        assert_eq!(placement(&[0xFF; 64]), 0xD1F7_8B87_86B2_4A52);
+    }
+
+    #[test]
+    fn decimal_keys_spread_evenly() {
+        const PARTITIONS: usize = 256;
+        const KEYS: usize = 200_000;
+        let mut counts = [0_usize; PARTITIONS];
+        for record in 0..KEYS {
+            counts[placement(record.to_string().as_bytes()) as usize % PARTITIONS] += 1;
+        }
+        // Binomial: mean 781, deviation 28; fixed keys, so the outcome is fixed as well.
+        assert!(
+            counts.iter().all(|count| (600..960).contains(count)),
+            "{counts:?}"
+        );
+    }
 }

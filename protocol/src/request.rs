@@ -307,7 +307,7 @@ struct OpenGroup {
 impl<'a> RequestWriter<'a> {
     /// Begins a frame of request `id` behind what waits in `out`.
     pub fn begin(out: &'a mut SendBuffer, id: u64) -> Self {
-        let frame_start = out.begin_frame();
+        let frame_start = out.begin_frame(FRAME_BYTES);
         out.put(&[TAG_REQUEST]);
         out.put_varint(id);
         out.put(&[0]);

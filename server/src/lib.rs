@@ -1,1 +1,222 @@
-//! batchkv-server
+//! The batchkv server: applies whole batches to a sharded concurrent map.
+//!
+//! ```text
+//!  net: accept -> the thread with the fewest connections (one current-thread runtime each)
+//!       read -> ReceiveBuffer -> session::Session::advance -> SendBuffer -> write
+//!                                     |  windows of operations, across group borders
+//!                                     v
+//!                               store::Engine (shared by all threads)
+//! ```
+//!
+//! Start at [`run`]; [`session`] is the conversation without sockets, [`store`] the engines,
+//! [`stats`] what is counted. The `net` module holds all socket code.
+
+mod budget;
+pub mod config;
+mod net;
+pub mod session;
+pub mod stats;
+pub mod store;
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use batchkv_protocol::limits::DRAIN_TIME_MAX;
+use tokio::net::TcpStream;
+use tokio::runtime;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use budget::Budget;
+use config::{Config, EngineKind};
+use net::Context;
+use session::Identity;
+use stats::{Snapshot, Stats};
+use store::{Dashmap, Engine, Partitioned};
+
+/// Time between two attempts to accept when the process has no file descriptor left.
+const ACCEPT_RETRY_TIME: Duration = Duration::from_millis(50);
+
+/// Looks at a running server's counters.
+#[derive(Clone)]
+pub struct Observer {
+    stats: Arc<Stats>,
+    engine: Arc<dyn Engine>,
+}
+
+impl Observer {
+    /// The counters now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            usage: self.engine.usage(),
+            ..self.stats.snapshot()
+        }
+    }
+}
+
+/// Serves connections of `listener` until `shutdown` is ready; then accepts no more, answers the
+/// frames that were read, within [`DRAIN_TIME_MAX`], and gives the final counters. `started` is
+/// called once, when connections are accepted.
+///
+/// # Errors
+/// When the threads or the listener cannot be set up.
+pub async fn run(
+    config: Config,
+    listener: std::net::TcpListener,
+    started: impl FnOnce(Observer),
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<Snapshot> {
+    let partitions = config.map.partitions().len() as u32;
+    match config.engine {
+        EngineKind::Partitioned => {
+            let engine = Partitioned::new(partitions, config.max_memory_bytes);
+            serve(config, engine, listener, started, shutdown).await
+        }
+        EngineKind::Dashmap => {
+            let engine = Dashmap::new(config.max_memory_bytes);
+            serve(config, engine, listener, started, shutdown).await
+        }
+    }
+}
+
+/// [`run`] with an engine of the caller's.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve<E: Engine>(
+    config: Config,
+    engine: E,
+    listener: std::net::TcpListener,
+    started: impl FnOnce(Observer),
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<Snapshot> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let stats = Arc::new(Stats::new(config.threads));
+    let engine = Arc::new(engine);
+    let observer = Observer {
+        stats: stats.clone(),
+        engine: engine.clone(),
+    };
+    let (stop, stopped) = watch::channel(false);
+    let identity = Arc::new(Identity {
+        server_index: config.server_index,
+        threads: config.threads as u32,
+        map: config.map,
+    });
+    let budget = Arc::new(Budget::new(config.buffer_bytes_max));
+    let mut threads = Vec::with_capacity(config.threads);
+    for thread in 0..config.threads {
+        let context = Context {
+            engine: engine.clone(),
+            identity: identity.clone(),
+            stats: stats.clone(),
+            thread,
+            budget: budget.clone(),
+            patience: config.idle_timeout,
+            shutdown: stopped.clone(),
+        };
+        threads.push(Thread::start(context)?);
+    }
+    started(observer.clone());
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => hand_over(stream, &threads, &stats, config.max_connections),
+                Err(_) => tokio::time::sleep(ACCEPT_RETRY_TIME).await,
+            },
+        }
+    }
+    drop(listener);
+    stop.send_replace(true);
+    for thread in threads {
+        thread.join().await;
+    }
+    Ok(observer.snapshot())
+}
+
+/// A connection on its way to the thread that serves it, or refuses it with a reason.
+struct Accepted {
+    stream: std::net::TcpStream,
+    refusal: Option<String>,
+}
+
+struct Thread {
+    accepted: mpsc::UnboundedSender<Accepted>,
+    handle: std::thread::JoinHandle<()>,
+}
+
+fn hand_over(stream: TcpStream, threads: &[Thread], stats: &Stats, max_connections: u64) {
+    // Both fail only for a socket that is already dead.
+    let _ = stream.set_nodelay(true);
+    let Ok(stream) = stream.into_std() else {
+        return;
+    };
+    let refusal = (stats.connections() >= max_connections)
+        .then(|| format!("{max_connections} connections are open, and no more are allowed"));
+    let index = stats.idlest();
+    stats.thread(index).open();
+    if threads[index]
+        .accepted
+        .send(Accepted { stream, refusal })
+        .is_err()
+    {
+        stats.thread(index).close(false);
+    }
+}
+
+impl Thread {
+    fn start<E: Engine>(context: Context<E>) -> io::Result<Self> {
+        let (accepted, inbox) = mpsc::unbounded_channel();
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let handle = std::thread::Builder::new()
+            .name(format!("server-{}", context.thread))
+            .spawn(move || LocalSet::new().block_on(&runtime, serve_connections(context, inbox)))?;
+        Ok(Self { accepted, handle })
+    }
+
+    async fn join(self) {
+        drop(self.accepted);
+        // A thread only panics with its runtime; there is nothing left to save then.
+        let _ = tokio::task::spawn_blocking(|| self.handle.join()).await;
+    }
+}
+
+async fn serve_connections<E: Engine>(
+    context: Context<E>,
+    mut inbox: mpsc::UnboundedReceiver<Accepted>,
+) {
+    let context = std::rc::Rc::new(context);
+    let mut connections = tokio::task::JoinSet::new();
+    let mut shutdown = context.shutdown.clone();
+    loop {
+        let accepted = tokio::select! {
+            accepted = inbox.recv() => accepted,
+            Some(_) = connections.join_next() => continue,
+            _ = shutdown.wait_for(|stop| *stop) => break,
+        };
+        let Some(Accepted { stream, refusal }) = accepted else {
+            break;
+        };
+        let context = context.clone();
+        connections.spawn_local(async move {
+            let Ok(stream) = TcpStream::from_std(stream) else {
+                return;
+            };
+            match refusal {
+                None => net::serve(stream, &context).await,
+                Some(text) => net::refuse(stream, &context, &text).await,
+            }
+        });
+    }
+    let drained = async { while connections.join_next().await.is_some() {} };
+    // What is not done by then is cut off and counts as dropped, when its `net::Open` goes.
+    let _ = tokio::time::timeout(DRAIN_TIME_MAX, drained).await;
+}

@@ -1,6 +1,8 @@
 //! Walker's alias method, built as Vose did (1991): a draw from any finite distribution with one
 //! random word and one table look-up.
 
+use std::hint::select_unpredictable;
+
 use crate::hash;
 
 /// A column keeps its own index for coins below `threshold`, else it stands for `other`.
@@ -52,11 +54,8 @@ impl Alias {
     pub(crate) fn pick(&self, random: u64) -> usize {
         let (column, coin) = hash::scale(random, self.columns.len() as u64);
         let Column { threshold, other } = self.columns[column as usize];
-        if coin < threshold {
-            column as usize
-        } else {
-            other as usize
-        }
+        // Which of both is chance: a branch would be mispredicted a third of the time.
+        select_unpredictable(coin < threshold, column as usize, other as usize)
     }
 }
 

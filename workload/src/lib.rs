@@ -13,17 +13,17 @@
 //! ```
 //!
 //! Start reading at [`spec`] (what can be asked for), then [`stream`] (the hot loop) and [`zipf`]
-//! (its heart). [`values`] and [`stale`] hold what makes an answer believable, [`load`] and
+//! (its heart, for the laws in [`law`]). [`values`] and [`stale`] hold what makes an answer believable, [`load`] and
 //! [`inserts`] who writes which record, [`keys`] how a record becomes a key. [`mod@fingerprint`] tells
 //! whether two runs asked for the same.
 #![forbid(unsafe_code)]
 
 mod alias;
 pub mod fingerprint;
-pub mod gray;
 mod hash;
 pub mod inserts;
 pub mod keys;
+pub mod law;
 pub mod load;
 pub mod mix;
 pub mod permutation;

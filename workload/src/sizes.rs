@@ -32,11 +32,6 @@ enum Shape {
 }
 
 impl ValueSizes {
-    /// All values are `bytes` long.
-    pub fn constant(bytes: u32) -> Result<Self, SpecError> {
-        bytes.to_string().parse()
-    }
-
     /// The length of the value that `stamp` puts into `record`. Follows from record, writer and
     /// sequence alone, so that a run can be repeated.
     #[inline]

@@ -320,7 +320,7 @@ impl Spec {
         if self.value_sizes().bytes_min() >= HEADER_BYTES {
             "16-byte header with 48-bit checksum"
         } else {
-            "truncated checksum in values below 16 bytes"
+            "truncated checksum and no stamp in values below 16 bytes"
         }
     }
 

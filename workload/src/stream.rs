@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::gray::{Gray, SCRAMBLED_ITEMS};
 use crate::hash;
 use crate::inserts::Inserts;
+use crate::law::Law;
 use crate::mix::Kind;
 use crate::permutation::Permutation;
 use crate::random::Random;
@@ -13,6 +13,8 @@ use crate::zipf::Zipf;
 
 /// Selects the permutation of `--scatter`.
 const SCATTER: u64 = 0x1F83_D9AB_FB41_BD6B;
+/// Items that YCSB's scrambled chooser draws from, whatever the record count.
+const SCRAMBLED_ITEMS: u64 = 10_000_000_000;
 
 /// One operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,8 +101,9 @@ pub(crate) enum Chooser {
     Scattered(Ranks, Permutation),
     /// A rank counts back from the newest record.
     Latest(Ranks),
-    /// YCSB's items, hashed onto so many records.
-    Ycsb(Gray, u64),
+    /// A rank is an item of YCSB's, hashed onto so many records: no bijection, so that some records
+    /// get the hits of several hot items, and others of cold ones only.
+    Scrambled(Ranks, u64),
 }
 
 impl Chooser {
@@ -109,11 +112,15 @@ impl Chooser {
             if theta == 0.0 {
                 Ranks::Uniform(records)
             } else {
-                Ranks::Zipf(Zipf::new(records, theta))
+                Ranks::Zipf(Zipf::new(records, Law::exact(records, theta)))
             }
         };
         let ranks = match name {
-            ChooserName::Ycsb => return Self::Ycsb(Gray::new(SCRAMBLED_ITEMS, theta), records),
+            ChooserName::Ycsb => {
+                let gray = Law::gray(SCRAMBLED_ITEMS, theta);
+                let items = Ranks::Zipf(Zipf::new(SCRAMBLED_ITEMS, gray));
+                return Self::Scrambled(items, records);
+            }
             ChooserName::Latest => return Self::Latest(zipf()),
             ChooserName::Zipf => zipf(),
             ChooserName::Uniform => Ranks::Uniform(records),
@@ -135,7 +142,7 @@ impl Chooser {
             Self::Plain(ranks) => ranks.draw(random),
             Self::Scattered(ranks, permutation) => permutation.apply(ranks.draw(random)),
             Self::Latest(ranks) => inserts.newest(ranks.draw(random)),
-            Self::Ycsb(gray, records) => Gray::scramble(gray.draw(random), *records),
+            Self::Scrambled(items, records) => hash::ycsb(items.draw(random)) % records,
         }
     }
 }

@@ -8,14 +8,16 @@
 //!   payload | checksum, cut to half the value (rounded up), at most 6 bytes
 //! ```
 //!
+//! A short value has no stamp, so nobody can tell who wrote it or whether it is stale.
+//!
 //! The checksum covers the key, the value's length, the header before it and the payload. It is no
 //! cryptography: it finds accidents, one in 2^48 excepted. With `fold(a, b)` = the halves of the
 //! 128-bit product xor-ed, two lanes start from the key's hash and the header, take 16 bytes each in
 //! turn (`lane = fold(lane ^ word 0, constant ^ word 1)`), which keeps two multiplications under way
 //! at a time, and are folded into one.
 //!
-//! The payload is `fold(s, s ^ constant)` for s = seed + constant * i, 8 bytes for each i (as wyrand
-//! does), where the seed follows from key and stamp.
+//! The payload's 16-byte blocks i = 1, 2, ... are made of both halves of the product s (s xor constant)
+//! with s = seed + constant * i (after wyrand), where the seed follows from key and stamp.
 
 use thiserror::Error;
 
@@ -153,16 +155,19 @@ fn short_payload_bytes(value_bytes: usize) -> usize {
 #[inline]
 fn fill(seed: u64, payload: &mut [u8]) {
     let mut counter = seed;
-    let mut word = || {
+    let mut block = || {
         counter = counter.wrapping_add(GOLDEN);
-        fold(counter, counter ^ PAYLOAD).to_le_bytes()
+        let product = u128::from(counter) * u128::from(counter ^ PAYLOAD);
+        let (low, high) = (product as u64, (product >> 64) as u64);
+        let second = high.wrapping_add(low.rotate_left(32));
+        (u128::from(low ^ high) | u128::from(second) << 64).to_le_bytes()
     };
-    let (words, rest) = payload.as_chunks_mut::<8>();
-    for place in words {
-        *place = word();
+    let (blocks, rest) = payload.as_chunks_mut::<16>();
+    for place in blocks {
+        *place = block();
     }
     if !rest.is_empty() {
-        rest.copy_from_slice(&word()[..rest.len()]);
+        rest.copy_from_slice(&block()[..rest.len()]);
     }
 }
 

@@ -1,0 +1,286 @@
+//! Rows or columns inside a group.
+//!
+//! Rows are the protocol's own writer and reader. Columns hold the same operations as
+//! `tag ... | key length ... | value length ... | key and value bytes`, with one byte a tag and
+//! bincode's integers for lengths: as many bytes as rows, so only time can tell them apart.
+
+use std::hint::black_box;
+
+use batchkv_protocol::{
+    Answer, AnswerFrame, AnswerWriter, Operation, PartitionMap, Position, ReceiveBuffer,
+    RequestFrame, RequestWriter, SendBuffer,
+};
+use batchkv_workload::{
+    Identity, Inserts, KeyBuf, KeyStyle, Kind, Options, Phase, Share, Spec, Stream,
+};
+
+use crate::timing::medians;
+
+const OPERATIONS: usize = 8192;
+const VALUE_BYTES: usize = 128;
+const ROUNDS: usize = 400;
+
+/// One request of the standard job, sorted by partition: partition, key, and whether it is a put.
+fn operations() -> Vec<(u32, KeyBuf, bool)> {
+    let spec = Spec::new(Options::default()).expect("the standard job");
+    let share = Share::new(0, 1, 0, 1).expect("one worker");
+    let mut stream = Stream::new(
+        &spec,
+        Identity {
+            seed: 1,
+            client: 0,
+            task: 0,
+            phase: Phase::Run,
+        },
+    );
+    let mut inserts = Inserts::new(spec.records(), share);
+    let map = PartitionMap::fixed(256, 1).expect("a map");
+    let mut operations: Vec<_> = (0..OPERATIONS)
+        .map(|_| {
+            let operation = stream.next(&mut inserts);
+            let key = KeyBuf::new(KeyStyle::Decimal, operation.record);
+            (
+                map.partition_of(key.as_bytes()),
+                key,
+                operation.kind == Kind::Update,
+            )
+        })
+        .collect();
+    operations.sort_by_key(|(partition, ..)| *partition);
+    operations
+}
+
+/// Groups as columns, one buffer each for what stands together.
+#[derive(Default)]
+struct Columns {
+    tags: Vec<u8>,
+    key_lengths: Vec<u8>,
+    value_lengths: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+impl Columns {
+    fn clear(&mut self) {
+        self.tags.clear();
+        self.key_lengths.clear();
+        self.value_lengths.clear();
+        self.bytes.clear();
+    }
+
+    fn len(&self) -> usize {
+        self.tags.len() + self.key_lengths.len() + self.value_lengths.len() + self.bytes.len()
+    }
+
+    fn push(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.tags.push(u8::from(value.is_some()));
+        self.key_lengths.push(key.len() as u8);
+        self.bytes.extend_from_slice(key);
+        if let Some(value) = value {
+            self.value_lengths.push(value.len() as u8);
+            self.bytes.extend_from_slice(value);
+        }
+    }
+
+    /// Hands every operation to `take`, checking each length against what is left.
+    fn read<'a>(&'a self, mut take: impl FnMut(Operation<'a>)) -> Option<()> {
+        let (mut bytes, mut value_lengths) = (self.bytes.as_slice(), self.value_lengths.iter());
+        for (tag, key_bytes) in self.tags.iter().zip(&self.key_lengths) {
+            let (key, rest) = bytes.split_at_checked(usize::from(*key_bytes))?;
+            bytes = rest;
+            if *tag == 0 {
+                take(Operation::Get { key });
+            } else {
+                let (value, rest) = bytes.split_at_checked(usize::from(*value_lengths.next()?))?;
+                bytes = rest;
+                take(Operation::Put { key, value });
+            }
+        }
+        Some(())
+    }
+}
+
+fn write_rows(operations: &[(u32, KeyBuf, bool)], value: &[u8], out: &mut SendBuffer) {
+    out.sent(out.pending().len());
+    let mut writer = RequestWriter::begin(out, 1);
+    let mut at = 0;
+    while let Some((partition, key, put)) = operations.get(at) {
+        let fits = if *put {
+            let room = writer.put(*partition, 1, key.as_bytes(), value.len());
+            room.map(|room| room.copy_from_slice(value)).is_some()
+        } else {
+            writer.get(*partition, 1, key.as_bytes())
+        };
+        if fits {
+            at += 1;
+        } else {
+            writer.finish(false);
+            writer = RequestWriter::begin(out, 1);
+        }
+    }
+    writer.finish(true);
+}
+
+fn read_rows<'a>(bodies: &'a [Vec<u8>], mut take: impl FnMut(Operation<'a>)) {
+    for body in bodies {
+        let mut cursor = RequestFrame::parse(body).expect("our own frame").cursor();
+        while cursor.next_group(body).expect("our own group").is_some() {
+            while let Some(operation) = cursor.next_operation(body).expect("our own operation") {
+                take(operation);
+            }
+        }
+    }
+}
+
+/// The bodies of all frames in `out`.
+fn bodies(out: &SendBuffer) -> Vec<Vec<u8>> {
+    let mut input = ReceiveBuffer::default();
+    let mut left = out.pending();
+    while !left.is_empty() {
+        let spare = input.spare();
+        let count = spare.len().min(left.len());
+        spare[..count].copy_from_slice(&left[..count]);
+        input.filled(count);
+        left = &left[count..];
+    }
+    let mut bodies = Vec::new();
+    while let Some(body) = input.body().expect("our own frames") {
+        bodies.push(body.to_vec());
+        input.consume();
+    }
+    bodies
+}
+
+/// What a reader does with an operation, at the least: look at the key's ends.
+fn touch(sum: &mut usize, bytes: &[u8]) {
+    *sum += bytes.len() + usize::from(bytes[0]);
+}
+
+fn requests() {
+    let operations = operations();
+    let value = [7; VALUE_BYTES];
+    let mut rows = SendBuffer::default();
+    let mut columns = Columns::default();
+    write_rows(&operations, &value, &mut rows);
+    let row_bodies = bodies(&rows);
+    let row_bytes = rows.pending().len();
+    let mut write_columns = Columns::default();
+    let fill = |columns: &mut Columns| {
+        columns.clear();
+        for (_, key, put) in &operations {
+            columns.push(key.as_bytes(), put.then_some(&value[..]));
+        }
+    };
+    fill(&mut columns);
+    let [write_row_ns, write_column_ns, read_row_ns, read_column_ns] = medians(
+        ROUNDS,
+        OPERATIONS,
+        [
+            &mut || write_rows(black_box(&operations), &value, &mut rows),
+            &mut || fill(&mut write_columns),
+            &mut || {
+                let mut sum = 0;
+                read_rows(black_box(&row_bodies), |operation| {
+                    touch(&mut sum, operation.key())
+                });
+                black_box(sum);
+            },
+            &mut || {
+                let mut sum = 0;
+                black_box(&columns)
+                    .read(|operation| touch(&mut sum, operation.key()))
+                    .expect("our own columns");
+                black_box(sum);
+            },
+        ],
+    );
+    println!(
+        "requests, {OPERATIONS} operations, ns an operation and bytes an operation without group headers"
+    );
+    println!(
+        "  rows     write {write_row_ns:5.2}  read {read_row_ns:5.2}  bytes {:.2}",
+        per_operation(row_bytes)
+    );
+    println!(
+        "  columns  write {write_column_ns:5.2}  read {read_column_ns:5.2}  bytes {:.2}",
+        per_operation(columns.len())
+    );
+}
+
+fn per_operation(bytes: usize) -> f64 {
+    bytes as f64 / OPERATIONS as f64
+}
+
+fn write_answer_rows(value: &[u8], out: &mut SendBuffer) {
+    out.sent(out.pending().len());
+    let mut writer = AnswerWriter::begin(out, 1);
+    let mut at = 0;
+    while at < OPERATIONS {
+        let position = Position {
+            group: (at / 32) as u32,
+            operation: (at % 32) as u32,
+        };
+        if writer.answer(position, Answer::Value(value)) {
+            at += 1;
+        } else {
+            writer = AnswerWriter::begin(writer.finish(false), 1);
+        }
+    }
+    writer.finish(true);
+}
+
+fn read_answer_rows(bodies: &[Vec<u8>], sum: &mut usize) {
+    for body in bodies {
+        let mut frame = AnswerFrame::parse(body).expect("our own frame");
+        while frame.next_piece().expect("our own piece").is_some() {
+            while let Some(answer) = frame.next_answer().expect("our own answer") {
+                if let Answer::Value(value) = answer {
+                    touch(sum, value);
+                }
+            }
+        }
+    }
+}
+
+fn answers() {
+    let value = [7; VALUE_BYTES];
+    let mut rows = SendBuffer::default();
+    write_answer_rows(&value, &mut rows);
+    let row_bodies = bodies(&rows);
+    let mut columns = Columns::default();
+    let fill = |columns: &mut Columns| {
+        columns.clear();
+        for _ in 0..OPERATIONS {
+            columns.push(&value, None);
+        }
+    };
+    let mut filled = Columns::default();
+    fill(&mut filled);
+    let [write_row_ns, write_column_ns, read_row_ns, read_column_ns] = medians(
+        ROUNDS,
+        OPERATIONS,
+        [
+            &mut || write_answer_rows(black_box(&value), &mut rows),
+            &mut || fill(&mut columns),
+            &mut || {
+                let mut sum = 0;
+                read_answer_rows(black_box(&row_bodies), &mut sum);
+                black_box(sum);
+            },
+            &mut || {
+                let mut sum = 0;
+                black_box(&filled)
+                    .read(|operation| touch(&mut sum, operation.key()))
+                    .expect("our own columns");
+                black_box(sum);
+            },
+        ],
+    );
+    println!("answers, {OPERATIONS} values of {VALUE_BYTES} bytes, ns an answer");
+    println!("  rows     write {write_row_ns:5.2}  read {read_row_ns:5.2}");
+    println!("  columns  write {write_column_ns:5.2}  read {read_column_ns:5.2}");
+}
+
+pub(crate) fn run() {
+    requests();
+    answers();
+}

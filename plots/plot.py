@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Draws a run's result files: `plots/plot.py logs/latest`.
+
+Reads throughput.csv and latency.hlog (and the verdict from summary.json, if it is there) and writes
+throughput.png and latency.png beside them. What can be drawn is drawn; it ends with exit code 1 and
+a sentence that names the file when a picture could not be drawn at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+try:
+    import figures
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"plot.py: the Python package {error.name} is missing. run-cluster.sh sets it up; by hand: "
+        "python3 -m venv .venv && .venv/bin/pip install -r plots/requirements.txt, then "
+        ".venv/bin/python plots/plot.py DIR"
+    )
+import hdr_log
+
+
+class FileProblem(Exception):
+    """Why a file gives no picture; the text names the file."""
+
+
+def read_throughput(path: Path) -> figures.Throughput:
+    """Reads throughput.csv; a row that is cut off is skipped with a warning."""
+    _require(path)
+    data = figures.Throughput([], [], [])
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = csv.DictReader(file)
+        columns = rows.fieldnames or []
+        absent = [name for name in ("second", "ops") if name not in columns]
+        if absent:
+            raise FileProblem(f"{path} has no column {' and no column '.join(absent)}")
+        servers = [name for name in columns if name.startswith("server_")]
+        data.servers.extend([] for _ in servers)
+        for row in rows:
+            try:
+                if row[columns[-1]] is None:
+                    raise ValueError("columns are missing")
+                second, ops = int(row["second"]), float(row["ops"])
+                parts = [float(row[name]) for name in servers]
+            except (TypeError, ValueError) as error:
+                warn(f"{path}, line {rows.line_num} is left out: {error}")
+                continue
+            data.seconds.append(second)
+            data.total.append(ops)
+            for server, part in zip(data.servers, parts, strict=True):
+                server.append(part)
+    if not data.seconds:
+        raise FileProblem(f"{path} holds no second that could be drawn")
+    return data
+
+
+def read_latency(path: Path) -> hdr_log.Log:
+    """Reads latency.hlog; a line that is cut off is skipped with a warning."""
+    _require(path)
+    log = hdr_log.read_log(path)
+    for number in log.broken_lines:
+        warn(f"{path}, line {number} is left out: cut off or damaged")
+    if not log.counts:
+        raise FileProblem(f"{path} holds no latency that could be drawn")
+    return log
+
+
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise FileProblem(f"{path} does not exist")
+    if path.stat().st_size == 0:
+        raise FileProblem(f"{path} is empty")
+
+
+def verdict_note(path: Path) -> str:
+    """What a title says of a run that is not plainly valid."""
+    try:
+        verdict = json.loads(path.read_text(encoding="utf-8"))["verdict"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return "" if verdict == "VALID" else f" ({verdict} run)"
+
+
+def warn(text: str) -> None:
+    print(f"plot.py: {text}", file=sys.stderr)
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        print(__doc__, file=sys.stderr)
+        return 0 if arguments in (["--help"], ["-h"]) else 2
+    directory = Path(arguments[0])
+    if not directory.is_dir():
+        warn(f"{directory} is not a directory of result files")
+        return 1
+    note = verdict_note(directory / "summary.json")
+    problems = 0
+    try:
+        data = read_throughput(directory / "throughput.csv")
+        figures.draw_throughput(data, note, directory / "throughput.png")
+    except (FileProblem, OSError) as problem:
+        warn(f"throughput.png was not drawn: {problem}")
+        problems += 1
+    try:
+        log = read_latency(directory / "latency.hlog")
+        figures.draw_latency(log.counts, note, directory / "latency.png")
+    except (FileProblem, OSError) as problem:
+        warn(f"latency.png was not drawn: {problem}")
+        problems += 1
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,163 @@
+"""plot.py on recorded result files: whole, empty, cut off and absent ones."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import subprocess
+import sys
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+PLOTS = Path(__file__).resolve().parent.parent
+DATA = Path(__file__).resolve().parent / "data"
+sys.path.insert(0, str(PLOTS))
+
+import figures  # noqa: E402
+import hdr_log  # noqa: E402
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    """A copy of a recorded run's files: two servers, 30 seconds."""
+    for name in ("throughput.csv", "latency.hlog"):
+        shutil.copy(DATA / name, tmp_path)
+    return tmp_path
+
+
+def plot(directory: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, PLOTS / "plot.py", directory]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def drawn(path: Path) -> bool:
+    return path.is_file() and path.read_bytes().startswith(PNG_MAGIC)
+
+
+def test_draws_both_pictures(run_dir: Path) -> None:
+    done = plot(run_dir)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert drawn(run_dir / "throughput.png") and drawn(run_dir / "latency.png")
+
+
+@pytest.mark.parametrize(
+    ("broken", "picture", "other"),
+    [
+        ("throughput.csv", "throughput.png", "latency.png"),
+        ("latency.hlog", "latency.png", "throughput.png"),
+    ],
+)
+@pytest.mark.parametrize("how", ["empty", "absent"])
+def test_names_the_file_that_gives_no_picture(
+    run_dir: Path, broken: str, picture: str, other: str, how: str
+) -> None:
+    (run_dir / broken).unlink()
+    if how == "empty":
+        (run_dir / broken).touch()
+    done = plot(run_dir)
+    assert done.returncode == 1
+    reason = "is empty" if how == "empty" else "does not exist"
+    assert f"{picture} was not drawn: {run_dir / broken} {reason}" in done.stderr
+    assert not (run_dir / picture).exists() and drawn(run_dir / other)
+
+
+def test_header_alone_holds_nothing_to_draw(run_dir: Path) -> None:
+    (run_dir / "throughput.csv").write_text("second,unix_time,ops,server_0_ops\n")
+    (run_dir / "latency.hlog").write_text("#[MaxValueDivisor: 1000000.0]\n")
+    done = plot(run_dir)
+    assert done.returncode == 1
+    assert "throughput.csv holds no second" in done.stderr
+    assert "latency.hlog holds no latency" in done.stderr
+
+
+def test_draws_what_is_whole_in_cut_off_files(run_dir: Path) -> None:
+    for name in ("throughput.csv", "latency.hlog"):
+        content = (run_dir / name).read_bytes()
+        (run_dir / name).write_bytes(content[:-25])
+    done = plot(run_dir)
+    assert done.returncode == 0
+    assert "throughput.csv, line 31 is left out" in done.stderr
+    assert "latency.hlog, line 33 is left out" in done.stderr
+    assert drawn(run_dir / "throughput.png") and drawn(run_dir / "latency.png")
+
+
+def test_names_a_missing_column(run_dir: Path) -> None:
+    (run_dir / "throughput.csv").write_text("time,ops\n1,2\n")
+    assert "has no column second" in plot(run_dir).stderr
+
+
+def test_one_second_is_drawn(run_dir: Path) -> None:
+    (run_dir / "throughput.csv").write_text("second,ops,server_0_ops\n1,1000,1000\n")
+    assert plot(run_dir).returncode == 0
+
+
+def test_wrong_usage() -> None:
+    assert plot(Path("--bogus")).returncode == 2
+    done = plot(Path("/nonexistent"))
+    assert done.returncode == 1 and "/nonexistent is not a directory" in done.stderr
+
+
+def test_percentiles_are_those_of_the_library_that_wrote_the_log() -> None:
+    """The values that the Rust crate hdrhistogram 7.6 gave for the data it wrote."""
+    log = hdr_log.read_log(DATA / "latency.hlog")
+    expected = {
+        0.5: 51478527,
+        0.9: 73924607,
+        0.95: 85983231,
+        0.99: 125042687,
+        0.999: 202768383,
+        0.9999: 296222719,
+        1.0: 483917823,
+    }
+    assert (log.intervals, sum(log.counts.values())) == (30, 983040000)
+    assert {share: figures.value_at(log.counts, share) for share in expected} == expected
+
+
+def intervals() -> list[str]:
+    lines = (DATA / "latency.hlog").read_text().splitlines()
+    return [line.split(",")[3] for line in lines if not line.startswith(("#", '"'))]
+
+
+def test_every_truncation_of_a_histogram_is_an_error() -> None:
+    packed = base64.b64decode(intervals()[0])
+    for length in range(0, len(packed), 7):
+        with pytest.raises(hdr_log.LogError):
+            hdr_log.decode_histogram(base64.b64encode(packed[:length]).decode())
+
+
+def test_a_plain_histogram_reads_like_the_compressed_one() -> None:
+    text = intervals()[0]
+    plain = zlib.decompress(base64.b64decode(text)[8:])
+    encoded = base64.b64encode(plain).decode()
+    assert hdr_log.decode_histogram(encoded) == hdr_log.decode_histogram(text)
+
+
+def test_a_tagged_line_is_read(tmp_path: Path) -> None:
+    log = tmp_path / "latency.hlog"
+    log.write_text(f'"StartTimestamp","Interval"\nTag=a,0.0,1.0,2.0,{intervals()[0]}\n')
+    assert hdr_log.read_log(log).intervals == 1
+
+
+def test_percentile_curve_is_monotonic_and_ends_at_one() -> None:
+    shares, values = figures.percentile_curve(Counter({10: 1, 30: 1, 20: 2}))
+    assert shares == [0.0, 0.25, 0.75, 1.0]
+    assert values == sorted(values)
+
+
+def test_ticks_reach_as_far_as_the_curve() -> None:
+    assert figures.percentile_ticks(5) == [0.0]
+    assert figures.percentile_ticks(1000) == [0.0, 90.0, 99.0, 99.9]
+    assert figures.percentile_ticks(1e5)[-1] == 99.999
+
+
+def test_numbers_are_short() -> None:
+    assert [figures.ops_text(value) for value in (0, 640_000, 13_240_000)] == [
+        "0",
+        "640 k",
+        "13.2 M",
+    ]

@@ -1,0 +1,306 @@
+//! The bytes on the wire are bincode's: each frame's body is compared with what the bincode crate
+//! makes of the same value, spelled out here as plain types.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that fails"
+)]
+
+use batchkv_protocol::limits::FRAME_BYTES;
+use batchkv_protocol::map::Ownership;
+use batchkv_protocol::{
+    Answer, AnswerWriter, ClientHello, Control, Counters, ErrorFrame, Position, Refusal,
+    RequestWriter, SendBuffer, ServerHello, ServerLimits,
+};
+use bincode::enc::Encoder;
+use bincode::error::EncodeError;
+use bincode::{Encode, config};
+
+/// A sequence whose length stands elsewhere: its items, one after the other.
+struct Bare<T>(Vec<T>);
+
+impl<T: Encode> Encode for Bare<T> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.0.iter().try_for_each(|item| item.encode(encoder))
+    }
+}
+
+#[derive(Encode)]
+#[allow(
+    dead_code,
+    reason = "all variants stand here so that the tags are right"
+)]
+enum Frame {
+    ClientHello {
+        magic: [u8; 4],
+        version_min: u16,
+        version_max: u16,
+        features: u64,
+        client_id: [u8; 16],
+    },
+    ServerHello {
+        magic: [u8; 4],
+        version: u16,
+        features: u64,
+        server_index: u32,
+        threads: u32,
+        limits: (u32, u32, u32, u32),
+        map_fingerprint: u64,
+        partitions: Vec<(u32, u64)>,
+    },
+    CountersRequest,
+    Counters(u64, u64, u64, u64, u64, u64),
+    Error {
+        text: String,
+    },
+    Request {
+        id: u64,
+        last: bool,
+        groups: [u8; 2],
+        groups_items: Bare<Group>,
+    },
+    Answer {
+        id: u64,
+        last: bool,
+        pieces: [u8; 2],
+        pieces_items: Bare<Piece>,
+    },
+}
+
+#[derive(Encode)]
+struct Group {
+    partition: u32,
+    epoch: u64,
+    flags: u8,
+    operations: [u8; 2],
+    length: [u8; 3],
+    items: Bare<Operation>,
+}
+
+#[derive(Encode)]
+enum Operation {
+    Get { key: Vec<u8> },
+    Put { key: Vec<u8>, value: Vec<u8> },
+    Delete { key: Vec<u8> },
+}
+
+#[derive(Encode)]
+struct Piece {
+    group: u32,
+    first: u32,
+    answers: [u8; 2],
+    items: Bare<AnswerItem>,
+}
+
+#[derive(Encode)]
+enum AnswerItem {
+    Value(Vec<u8>),
+    Missing,
+    Stored,
+    Deleted { existed: bool },
+    Refused(u8),
+    WrongOwner { owner: u32, epoch: u64 },
+}
+
+fn assert_same(out: &SendBuffer, oracle: &Frame) {
+    let body = bincode::encode_to_vec(oracle, config::standard()).unwrap();
+    let mut frame = (body.len() as u32).to_le_bytes().to_vec();
+    frame.extend(body);
+    assert_eq!(out.pending(), frame);
+}
+
+#[test]
+fn control_frames() {
+    let mut out = SendBuffer::default();
+    let hello = ClientHello {
+        magic: *b"bkv1",
+        version_min: 1,
+        version_max: 300,
+        features: u64::MAX,
+        client_id: [7; 16],
+    };
+    Control::ClientHello(hello).write(&mut out);
+    let oracle = Frame::ClientHello {
+        magic: *b"bkv1",
+        version_min: 1,
+        version_max: 300,
+        features: u64::MAX,
+        client_id: [7; 16],
+    };
+    assert_same(&out, &oracle);
+
+    let mut out = SendBuffer::default();
+    Control::ServerHello(ServerHello {
+        magic: *b"bkv1",
+        version: 1,
+        features: 1 << 40,
+        server_index: 251,
+        threads: 16,
+        limits: ServerLimits {
+            key_bytes: 65_535,
+            value_bytes: 1 << 20,
+            operations_per_request: 65_536,
+            frame_bytes: 9,
+        },
+        map_fingerprint: 250,
+        partitions: vec![
+            Ownership { owner: 0, epoch: 1 },
+            Ownership {
+                owner: 70_000,
+                epoch: 1 << 33,
+            },
+        ],
+    })
+    .write(&mut out);
+    let oracle = Frame::ServerHello {
+        magic: *b"bkv1",
+        version: 1,
+        features: 1 << 40,
+        server_index: 251,
+        threads: 16,
+        limits: (65_535, 1 << 20, 65_536, 9),
+        map_fingerprint: 250,
+        partitions: vec![(0, 1), (70_000, 1 << 33)],
+    };
+    assert_same(&out, &oracle);
+
+    let mut out = SendBuffer::default();
+    Control::CountersRequest.write(&mut out);
+    assert_same(&out, &Frame::CountersRequest);
+
+    let mut out = SendBuffer::default();
+    let counters = Counters {
+        gets: 1,
+        hits: 251,
+        puts: 65_536,
+        deletes: 1 << 32,
+        refused: 0,
+        wrong_owner: 250,
+    };
+    Control::Counters(counters).write(&mut out);
+    assert_same(&out, &Frame::Counters(1, 251, 65_536, 1 << 32, 0, 250));
+
+    let mut out = SendBuffer::default();
+    Control::Error(ErrorFrame {
+        text: "so \u{e4}h".to_owned(),
+    })
+    .write(&mut out);
+    assert_same(
+        &out,
+        &Frame::Error {
+            text: "so \u{e4}h".to_owned(),
+        },
+    );
+}
+
+#[test]
+fn requests() {
+    let mut out = SendBuffer::default();
+    let mut writer = RequestWriter::begin(&mut out, 300);
+    assert!(writer.get(3, 1, b"key"));
+    writer.put(3, 1, b"k2", 300).unwrap().fill(9);
+    assert!(writer.delete(4000, 1 << 20, &[5; 251]));
+    assert_eq!(writer.groups(), 2);
+    writer.finish(true);
+
+    let first = vec![
+        Operation::Get {
+            key: b"key".to_vec(),
+        },
+        Operation::Put {
+            key: b"k2".to_vec(),
+            value: vec![9; 300],
+        },
+    ];
+    let second = vec![Operation::Delete { key: vec![5; 251] }];
+    let group = |partition, epoch, items: Vec<Operation>, length: u32| Group {
+        partition,
+        epoch,
+        flags: 0,
+        operations: (items.len() as u16).to_le_bytes(),
+        length: length.to_le_bytes()[..3].try_into().unwrap(),
+        items: Bare(items),
+    };
+    let groups = vec![
+        group(3, 1, first, 5 + 4 + 303),
+        group(4000, 1 << 20, second, 1 + 3 + 251),
+    ];
+    let oracle = Frame::Request {
+        id: 300,
+        last: true,
+        groups: 2_u16.to_le_bytes(),
+        groups_items: Bare(groups),
+    };
+    assert_same(&out, &oracle);
+}
+
+#[test]
+fn answers() {
+    let mut out = SendBuffer::default();
+    let mut writer = AnswerWriter::begin(&mut out, 5);
+    let at = |group, operation| Position { group, operation };
+    assert!(writer.answer(at(0, 0), Answer::Value(b"value")));
+    writer.value(at(0, 1), 1000).unwrap().fill(1);
+    assert!(writer.answer(at(0, 2), Answer::Missing));
+    assert!(writer.answer(at(300, 17), Answer::Stored));
+    assert!(writer.answer(at(300, 18), Answer::Deleted { existed: true }));
+    let mark = writer.mark();
+    assert!(writer.answer(at(301, 0), Answer::Stored));
+    writer.rewind(mark);
+    assert!(writer.answer(at(300, 19), Answer::Refused(Refusal::UnknownFlag)));
+    assert!(writer.answer(
+        at(300, 20),
+        Answer::WrongOwner(Ownership {
+            owner: 3,
+            epoch: 1000
+        })
+    ));
+    writer.finish(false);
+
+    let first = vec![
+        AnswerItem::Value(b"value".to_vec()),
+        AnswerItem::Value(vec![1; 1000]),
+        AnswerItem::Missing,
+    ];
+    let second = vec![
+        AnswerItem::Stored,
+        AnswerItem::Deleted { existed: true },
+        AnswerItem::Refused(1),
+        AnswerItem::WrongOwner {
+            owner: 3,
+            epoch: 1000,
+        },
+    ];
+    let piece = |group, first, items: Vec<AnswerItem>| Piece {
+        group,
+        first,
+        answers: (items.len() as u16).to_le_bytes(),
+        items: Bare(items),
+    };
+    let pieces = vec![piece(0, 0, first), piece(300, 17, second)];
+    let oracle = Frame::Answer {
+        id: 5,
+        last: false,
+        pieces: 2_u16.to_le_bytes(),
+        pieces_items: Bare(pieces),
+    };
+    assert_same(&out, &oracle);
+}
+
+#[test]
+fn framing_keeps_its_budget() {
+    const OPERATIONS: usize = 4096;
+    const PARTITIONS: usize = 128;
+    let mut out = SendBuffer::default();
+    let mut writer = RequestWriter::begin(&mut out, 1);
+    for operation in 0..OPERATIONS {
+        assert!(writer.get((operation * PARTITIONS / OPERATIONS) as u32, 1, b"abc"));
+    }
+    writer.finish(true);
+    let bytes = out.pending().len();
+    assert!(bytes <= FRAME_BYTES);
+    assert!(
+        bytes <= OPERATIONS * (3 + 2) + PARTITIONS * 8 + 32,
+        "{bytes}"
+    );
+}

@@ -1,0 +1,347 @@
+//! Whatever bytes come: what was written is read again, and nothing else panics or is let through.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that fails"
+)]
+
+use batchkv_protocol::limits::{FRAME_BYTES, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use batchkv_protocol::{
+    Answer, AnswerFrame, AnswerWriter, Control, Malformed, Operation, PartitionMap, Position,
+    ReceiveBuffer, Refusal, RequestFrame, RequestWriter, SendBuffer, frame,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+enum Owned {
+    Get(Vec<u8>),
+    Put(Vec<u8>, Vec<u8>),
+    Delete(Vec<u8>),
+}
+
+fn operations() -> impl Strategy<Value = Vec<Owned>> {
+    let key = || vec(any::<u8>(), 1..300);
+    let one = prop_oneof![
+        key().prop_map(Owned::Get),
+        (key(), vec(any::<u8>(), 0..600)).prop_map(|(key, value)| Owned::Put(key, value)),
+        key().prop_map(Owned::Delete),
+    ];
+    vec(one, 1..200)
+}
+
+fn key(operation: &Owned) -> &[u8] {
+    match operation {
+        Owned::Get(key) | Owned::Put(key, _) | Owned::Delete(key) => key,
+    }
+}
+
+fn map() -> PartitionMap {
+    PartitionMap::fixed(4, 1).unwrap()
+}
+
+fn write_one(writer: &mut RequestWriter<'_>, operation: &Owned, partition: u32) -> bool {
+    match operation {
+        Owned::Get(key) => writer.get(partition, 1, key),
+        Owned::Delete(key) => writer.delete(partition, 1, key),
+        Owned::Put(key, value) => match writer.put(partition, 1, key, value.len()) {
+            Some(room) => {
+                room.copy_from_slice(value);
+                true
+            }
+            None => false,
+        },
+    }
+}
+
+/// All operations as frames, in the order given, each in the group of its partition.
+fn write_request(operations: &[Owned]) -> SendBuffer {
+    let (map, mut out) = (map(), SendBuffer::default());
+    let mut writer = RequestWriter::begin(&mut out, 77);
+    let mut at = 0;
+    while at < operations.len() {
+        if write_one(
+            &mut writer,
+            &operations[at],
+            map.partition_of(key(&operations[at])),
+        ) {
+            at += 1;
+        } else {
+            writer.finish(false);
+            writer = RequestWriter::begin(&mut out, 77);
+        }
+    }
+    writer.finish(true);
+    out
+}
+
+fn receive(bytes: &[u8]) -> ReceiveBuffer {
+    let mut input = ReceiveBuffer::default();
+    let mut left = bytes;
+    while !left.is_empty() {
+        let spare = input.spare();
+        let count = spare.len().min(left.len());
+        spare[..count].copy_from_slice(&left[..count]);
+        input.filled(count);
+        left = &left[count..];
+    }
+    input
+}
+
+/// Reads a whole body as a server does: checked first, then walked.
+fn read_request(body: &[u8]) -> Result<Vec<Owned>, Malformed> {
+    let request = RequestFrame::parse(body)?;
+    let content = request.validate(&map())?;
+    let (mut cursor, mut read) = (request.cursor(), Vec::new());
+    let mut flagged = 0;
+    while let Some(group) = cursor.next_group(body)? {
+        if group.flags != 0 {
+            flagged += usize::from(group.operations);
+            cursor.skip_group();
+            continue;
+        }
+        while let Some(operation) = cursor.next_operation(body)? {
+            read.push(match operation {
+                Operation::Get { key } => Owned::Get(key.to_vec()),
+                Operation::Put { key, value } => Owned::Put(key.to_vec(), value.to_vec()),
+                Operation::Delete { key } => Owned::Delete(key.to_vec()),
+            });
+        }
+    }
+    assert_eq!(content.operations, read.len() + flagged);
+    Ok(read)
+}
+
+/// Reads a whole body as a client does.
+fn read_answers(body: &[u8]) -> Result<usize, Malformed> {
+    let mut answers = AnswerFrame::parse(body)?;
+    let mut read = 0;
+    while let Some(piece) = answers.next_piece()? {
+        let before = read;
+        while answers.next_answer()?.is_some() {
+            read += 1;
+        }
+        assert_eq!(read - before, usize::from(piece.answers));
+    }
+    Ok(read)
+}
+
+/// Reads a body of any kind to its end.
+fn read_any(body: &[u8]) -> Result<(), Malformed> {
+    match frame::kind(body)? {
+        frame::Kind::Control => Control::decode(body).map(drop),
+        frame::Kind::Request => read_request(body).map(drop),
+        frame::Kind::Answer => read_answers(body).map(drop),
+    }
+}
+
+fn sample_answers() -> SendBuffer {
+    let mut out = SendBuffer::default();
+    let mut writer = AnswerWriter::begin(&mut out, 9);
+    let all = [
+        Answer::Value(b"some value"),
+        Answer::Missing,
+        Answer::Stored,
+        Answer::Deleted { existed: false },
+        Answer::Refused(Refusal::OutOfMemory),
+        Answer::WrongOwner(map().ownership(1).unwrap()),
+    ];
+    for group in 0..3 {
+        for (operation, answer) in all.iter().enumerate() {
+            assert!(writer.answer(
+                Position {
+                    group,
+                    operation: operation as u32
+                },
+                *answer
+            ));
+        }
+    }
+    writer.finish(true);
+    out
+}
+
+fn body(out: &SendBuffer) -> Vec<u8> {
+    out.pending()[frame::LENGTH_BYTES..].to_vec()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn requests_round_trip(operations in operations()) {
+        let out = write_request(&operations);
+        let mut input = receive(out.pending());
+        let mut read = Vec::new();
+        while let Some(body) = input.body().unwrap() {
+            prop_assert!(body.len() + frame::LENGTH_BYTES <= FRAME_BYTES);
+            read.extend(read_request(body).unwrap());
+            input.consume();
+        }
+        prop_assert!(input.is_empty());
+        prop_assert_eq!(format!("{read:?}"), format!("{operations:?}"));
+    }
+
+    #[test]
+    fn garbage_is_an_error_or_a_frame(bytes in vec(any::<u8>(), 0..400)) {
+        let _ = read_any(&bytes);
+        for tag in 0..=7 {
+            let mut tagged = vec![tag];
+            tagged.extend(&bytes);
+            let _ = read_any(&tagged);
+        }
+    }
+}
+
+#[test]
+fn every_truncation_is_incomplete_or_malformed() {
+    let operations = [
+        Owned::Put(vec![1; 20], vec![2; 300]),
+        Owned::Get(vec![3; 9]),
+        Owned::Delete(vec![4]),
+    ];
+    for whole in [body(&write_request(&operations)), body(&sample_answers())] {
+        read_any(&whole).unwrap();
+        for end in 0..whole.len() {
+            assert!(read_any(&whole[..end]).is_err(), "cut at {end}");
+        }
+        let mut longer = whole.clone();
+        longer.push(0);
+        assert!(read_any(&longer).is_err());
+    }
+    let out = write_request(&operations);
+    for end in 0..out.pending().len() {
+        assert_eq!(receive(&out.pending()[..end]).body(), Ok(None));
+    }
+}
+
+#[test]
+fn no_flipped_bit_panics() {
+    let operations = [
+        Owned::Put(vec![1; 20], vec![2; 30]),
+        Owned::Get(vec![3; 9]),
+        Owned::Delete(vec![4]),
+    ];
+    for mut bytes in [body(&write_request(&operations)), body(&sample_answers())] {
+        for at in 0..bytes.len() {
+            for flip in 1..=255 {
+                bytes[at] ^= flip;
+                let _ = read_any(&bytes);
+                bytes[at] ^= flip;
+            }
+        }
+    }
+}
+
+#[test]
+fn forged_lengths_and_counts_are_named() {
+    for length in [
+        0_u32,
+        u32::MAX,
+        (KEY_BYTES_MAX + VALUE_BYTES_MAX + 64) as u32,
+    ] {
+        let mut input = receive(&length.to_le_bytes());
+        assert!(matches!(
+            input.body(),
+            Err(Malformed::OutOfRange {
+                what: "frame length",
+                ..
+            })
+        ));
+        // Only what came is held, whatever the length promises.
+        assert!(input.spare().len() <= 2 * FRAME_BYTES);
+    }
+    let plain = body(&write_request(&[Owned::Get(b"k".to_vec())]));
+    // tag, id, last, groups (2), partition, epoch, flags, operations (2), length (3), operation
+    for (at, expected) in [
+        (3, "ends inside its partition"),
+        (8, "operation count"),
+        (10, "inside its group"),
+    ] {
+        let mut forged = plain.clone();
+        forged[at] = 0xFF;
+        let error = read_request(&forged).unwrap_err().to_string();
+        assert!(error.contains(expected), "{at}: {error}");
+    }
+    let mut empty_key = plain.clone();
+    empty_key[14] = 0;
+    assert!(
+        read_request(&empty_key)
+            .unwrap_err()
+            .to_string()
+            .contains("key length is 0: allowed are 1 to 65535")
+    );
+    let mut huge_key = plain.clone();
+    huge_key[14] = 253;
+    assert!(read_request(&huge_key).is_err());
+}
+
+#[test]
+fn a_key_in_the_wrong_group_is_found() {
+    let mut out = SendBuffer::default();
+    let actual = map().partition_of(b"k");
+    let mut writer = RequestWriter::begin(&mut out, 1);
+    assert!(writer.get(actual ^ 1, 1, b"k"));
+    writer.finish(true);
+    assert_eq!(
+        read_request(&body(&out)).unwrap_err(),
+        Malformed::WrongPartition {
+            claimed: actual ^ 1,
+            actual
+        }
+    );
+}
+
+#[test]
+fn a_large_operation_stands_alone() {
+    let large = Owned::Put(vec![1; KEY_BYTES_MAX], vec![2; VALUE_BYTES_MAX]);
+    let operations = [
+        Owned::Get(vec![5]),
+        large.clone(),
+        large,
+        Owned::Get(vec![6]),
+    ];
+    let out = write_request(&operations);
+    let mut input = receive(out.pending());
+    let mut counts = Vec::new();
+    while let Some(body) = input.body().unwrap() {
+        counts.push(read_request(body).unwrap().len());
+        input.consume();
+    }
+    assert_eq!(counts, [1, 1, 1, 1]);
+
+    let mut out = SendBuffer::default();
+    let at = |operation| Position {
+        group: 0,
+        operation,
+    };
+    let mut writer = AnswerWriter::begin(&mut out, 1);
+    assert!(writer.value(at(0), VALUE_BYTES_MAX).is_some());
+    assert!(writer.value(at(1), 1).is_none());
+    assert!(!writer.answer(at(1), Answer::Stored));
+    writer.finish(true);
+    assert_eq!(read_answers(&body(&out)), Ok(1));
+}
+
+#[test]
+fn an_oversize_frame_of_two_operations_is_refused() {
+    let mut out = SendBuffer::default();
+    let mut writer = RequestWriter::begin(&mut out, 1);
+    writer
+        .put(map().partition_of(b"a"), 1, b"a", FRAME_BYTES)
+        .unwrap()
+        .fill(0);
+    writer.finish(true);
+    let mut forged = body(&out);
+    // The same bytes, said to be two operations: the group's rest parses as another get.
+    let count_at = 8;
+    forged[count_at] = 2;
+    let length = u32::from_le_bytes([forged[10], forged[11], forged[12], 0]) + 3;
+    forged[10..13].copy_from_slice(&length.to_le_bytes()[..3]);
+    forged.extend([0, 1, b'a']);
+    let error = read_request(&forged).unwrap_err().to_string();
+    assert!(
+        error.contains("operations in an oversize frame is 2"),
+        "{error}"
+    );
+}

@@ -1,0 +1,237 @@
+//! The command line: what was typed becomes [`Settings`], or a usage error with exit code 2.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use batchkv_protocol::PartitionMap;
+use batchkv_protocol::limits::{BUFFER_BYTES_MAX, FRAME_TIME_MAX, PARTITIONS_DEFAULT};
+use batchkv_server::config::{Config, EngineKind};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
+
+/// A key-value store that is driven by batches.
+#[derive(Debug, Parser)]
+#[command(name = "batchkv-server", version)]
+struct Args {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// Changes only the port of --listen
+    #[arg(long)]
+    port: Option<u16>,
+    /// Allow --listen to be an address that machines outside the private network may reach
+    #[arg(long)]
+    allow_public: bool,
+    /// This server's number among --servers, from 0
+    #[arg(long, value_name = "I", default_value_t = 0)]
+    server_index: u32,
+    /// Number of servers that share the keys
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    servers: u32,
+    /// Number of partitions, a power of two; the same on every server
+    #[arg(long, value_name = "P", default_value_t = PARTITIONS_DEFAULT)]
+    partitions: u32,
+    /// Which store keeps the records
+    #[arg(long, value_enum, default_value_t = EngineName::Partitioned)]
+    engine: EngineName,
+    /// Threads that serve connections [default: one a core]
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Most bytes of slabs and tables; puts that need more are refused [default: no limit]
+    #[arg(long, value_name = "BYTES")]
+    max_memory: Option<u64>,
+    /// Most connections open at a time
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    max_connections: u64,
+    /// Seconds for an unfinished frame to end and for a peer to read some of its answers; a quiet
+    /// client is never closed
+    #[arg(long, value_name = "SECS", allow_negative_numbers = true, default_value_t = FRAME_TIME_MAX.as_secs_f64())]
+    idle_timeout: f64,
+    /// Write one CSV row of counters a second to this file
+    #[arg(long, value_name = "FILE")]
+    stats_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum EngineName {
+    /// batchkv's own tables
+    Partitioned,
+    /// DashMap with ahash, as a baseline
+    Dashmap,
+}
+
+/// What the program was told, validated.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) stats_file: Option<PathBuf>,
+    pub(crate) config: Config,
+}
+
+/// Reads a command line, the program's name first.
+pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Settings, clap::Error> {
+    let args = Args::try_parse_from(arguments.map(double_dash))?;
+    validate(args).map_err(|text| Args::command().error(ErrorKind::ValueValidation, text))
+}
+
+/// Long flags may have one dash, as in the course's scripts: `-port 8080`.
+fn double_dash(argument: String) -> String {
+    let long = argument.strip_prefix('-').is_some_and(|name| {
+        name.len() > 1 && name.starts_with(|first: char| first.is_ascii_alphabetic())
+    });
+    if long {
+        format!("-{argument}")
+    } else {
+        argument
+    }
+}
+
+fn validate(args: Args) -> Result<Settings, String> {
+    let listen = listen_address(&args)?;
+    let map = PartitionMap::fixed(args.partitions, args.servers).map_err(|error| {
+        format!(
+            "--partitions {} --servers {}: {error}",
+            args.partitions, args.servers
+        )
+    })?;
+    if args.server_index >= args.servers {
+        let last = args.servers - 1;
+        return Err(format!(
+            "--server-index {}: with --servers {} allowed are 0 to {last}",
+            args.server_index, args.servers
+        ));
+    }
+    let idle_timeout = Duration::try_from_secs_f64(args.idle_timeout)
+        .ok()
+        .filter(|time| (Duration::from_millis(10)..=Duration::from_secs(86_400)).contains(time))
+        .ok_or_else(|| {
+            format!(
+                "--idle-timeout {}: allowed are 0.01 to 86400 seconds",
+                args.idle_timeout
+            )
+        })?;
+    let threads = match args.threads {
+        Some(threads) => threads.into(),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    Ok(Settings {
+        listen,
+        stats_file: args.stats_file,
+        config: Config {
+            server_index: args.server_index,
+            map,
+            engine: match args.engine {
+                EngineName::Partitioned => EngineKind::Partitioned,
+                EngineName::Dashmap => EngineKind::Dashmap,
+            },
+            threads,
+            max_memory_bytes: args.max_memory,
+            buffer_bytes_max: BUFFER_BYTES_MAX,
+            max_connections: args.max_connections,
+            idle_timeout,
+        },
+    })
+}
+
+fn listen_address(args: &Args) -> Result<SocketAddr, String> {
+    let text = &args.listen;
+    let resolved = text
+        .to_socket_addrs()
+        .map_err(|error| format!("--listen {text}: {error}; give HOST:PORT"))?;
+    let mut address = resolved
+        .into_iter()
+        .next()
+        .ok_or_else(|| format!("--listen {text}: the name has no address"))?;
+    if let Some(port) = args.port {
+        address.set_port(port);
+    }
+    if is_public(address.ip()) && !args.allow_public {
+        return Err(format!(
+            "--listen {text}: {} may be reached from outside the private network; name a loopback or private \
+             address, or add --allow-public",
+            address.ip()
+        ));
+    }
+    Ok(address)
+}
+
+/// Whether an address is neither loopback nor private (RFC 1918, RFC 4193) nor link-local; the
+/// unspecified address means every interface, so it counts as public.
+fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
+        IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<Settings, clap::Error> {
+        parse(
+            std::iter::once("batchkv-server")
+                .chain(line.split_whitespace())
+                .map(str::to_owned),
+        )
+    }
+
+    #[test]
+    fn the_default_is_loopback() {
+        let settings = parse_line("").unwrap();
+        assert_eq!(settings.listen, "127.0.0.1:8080".parse().unwrap());
+        assert_eq!(settings.config.map, PartitionMap::fixed(256, 1).unwrap());
+    }
+
+    #[test]
+    fn one_dash_and_port_work_as_in_the_course() {
+        assert_eq!(
+            parse_line("-port 9000").unwrap().listen,
+            "127.0.0.1:9000".parse().unwrap()
+        );
+        assert_eq!(
+            parse_line("--listen 10.1.2.3:1 -port 2").unwrap().listen,
+            "10.1.2.3:2".parse().unwrap()
+        );
+    }
+
+    #[test]
+    fn a_public_address_must_be_asked_for() {
+        for address in ["0.0.0.0:1", "8.8.8.8:1", "[::]:1", "[2001:db8::1]:1"] {
+            let error = parse_line(&format!("--listen {address}"))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("--allow-public"), "{error}");
+            assert!(parse_line(&format!("--listen {address} --allow-public")).is_ok());
+        }
+        for address in [
+            "127.0.0.1:1",
+            "192.168.1.1:1",
+            "10.10.1.1:1",
+            "[::1]:1",
+            "[fd00::1]:1",
+        ] {
+            assert!(parse_line(&format!("--listen {address}")).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_named() {
+        for (line, named) in [
+            ("--partitions 3", "power of two"),
+            ("--partitions 0", "power of two"),
+            ("--servers 0", "1 to 256"),
+            ("--servers 2 --server-index 2", "0 to 1"),
+            ("--threads 0", "1..=1024"),
+            ("--idle-timeout -1", "0.01 to 86400"),
+            ("--engine redis", "partitioned"),
+            ("--listen nowhere", "HOST:PORT"),
+            ("--frobnicate", "--frobnicate"),
+        ] {
+            let error = parse_line(line).unwrap_err();
+            assert!(error.to_string().contains(named), "{line}: {error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! `batchkv-server`: parses, binds, prints the bound address, and calls [`batchkv_server::run`].
+
+mod args;
+mod report;
+
+use std::net::TcpListener;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use batchkv_server::run;
+use tokio::signal::unix::{SignalKind, signal};
+
+use args::Settings;
+use report::Report;
+
+fn main() -> ExitCode {
+    let settings = match args::parse(std::env::args()) {
+        Ok(settings) => settings,
+        Err(usage) => usage.exit(),
+    };
+    match serve(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(settings: Settings) -> anyhow::Result<()> {
+    let address = settings.listen;
+    let listener =
+        TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    let bound = listener
+        .local_addr()
+        .context("the listening socket has no address")?;
+    let mut report = Report::new(settings.stats_file.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let shutdown = stop_signal()?;
+        let (started, observer) = tokio::sync::oneshot::channel();
+        let totals = {
+            let reporting = async {
+                let Ok(observer) = observer.await else {
+                    return std::future::pending().await;
+                };
+                report.ready(bound)?;
+                report.every_second(&observer).await
+            };
+            let serving = run(
+                settings.config,
+                listener,
+                |observer| drop(started.send(observer)),
+                shutdown,
+            );
+            tokio::select! {
+                totals = serving => totals?,
+                failed = reporting => return failed,
+            }
+        };
+        report.totals(&totals)
+    })
+}
+
+/// Ready at the first SIGINT or SIGTERM.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

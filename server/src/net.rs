@@ -1,0 +1,276 @@
+//! All socket code of the server: one connection, from accept to close.
+//!
+//! While answers wait for the socket nothing is read, so a peer that does not read is pushed back
+//! instead of buffered. Nothing but a peer that is late with something already begun is ever timed
+//! out: a quiet connection stays.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use batchkv_protocol::limits::FRAME_BYTES;
+use batchkv_protocol::{Counters, ReceiveBuffer, SendBuffer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{sleep_until, timeout};
+
+use crate::budget::{Budget, Charge};
+use crate::session::{Identity, Progress, Session, write_error};
+use crate::stats::{Delta, Stats, ThreadStats};
+use crate::store::Engine;
+
+/// Answers that are gathered before they are written.
+const OUTPUT_BYTES: usize = FRAME_BYTES;
+/// Buffers above this size are given back as soon as they are empty.
+const KEPT_BYTES: usize = 4 * FRAME_BYTES;
+/// A connection that is quiet for this long gives its buffers back.
+const QUIET_TIME: Duration = Duration::from_secs(1);
+/// Time and bytes that a closing peer gets to read the last answers; what it sends is discarded.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 16 << 20;
+
+/// What the connections of one thread share.
+pub(crate) struct Context<E> {
+    pub(crate) engine: Arc<E>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) thread: usize,
+    pub(crate) budget: Arc<Budget>,
+    /// Time for a frame to become complete, and for a peer to take some of its answers.
+    pub(crate) patience: Duration,
+    pub(crate) shutdown: watch::Receiver<bool>,
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The peer closed, or the socket failed.
+    Gone,
+    /// The server stops.
+    Shutdown,
+    /// The peer broke the protocol; the error frame is in the output.
+    Failed,
+    /// The peer did not take its answers in time.
+    Stuck,
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+struct Connection<'a, E> {
+    context: &'a Context<E>,
+    stream: TcpStream,
+    session: Session,
+    input: ReceiveBuffer,
+    output: SendBuffer,
+    charge: Charge<'a>,
+    told: Counters,
+    told_frames: u64,
+    bytes_received: u64,
+    bytes_sent: u64,
+    /// When the first byte of the incomplete frame in `input` came, or the connection opened.
+    frame_since: Option<Instant>,
+}
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve<E: Engine>(stream: TcpStream, context: &Context<E>) {
+    let mut open = Open {
+        stats: context.stats.thread(context.thread),
+        dropped: true,
+    };
+    let mut connection = Connection::new(stream, context);
+    let end = connection.converse().await;
+    connection.tell();
+    open.dropped = !matches!(end, End::Failed) && !connection.is_clean();
+    if matches!(end, End::Failed | End::Shutdown) {
+        connection.linger().await;
+    }
+}
+
+/// Tells a peer why it is not served.
+pub(crate) async fn refuse<E: Engine>(stream: TcpStream, context: &Context<E>, text: &str) {
+    let _open = Open {
+        stats: context.stats.thread(context.thread),
+        dropped: false,
+    };
+    let mut connection = Connection::new(stream, context);
+    write_error(text, &mut connection.output);
+    connection.linger().await;
+}
+
+/// Counts a connection as ended when it goes, however that happens.
+struct Open<'a> {
+    stats: &'a ThreadStats,
+    dropped: bool,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.stats.close(self.dropped);
+    }
+}
+
+impl<'a, E: Engine> Connection<'a, E> {
+    fn new(stream: TcpStream, context: &'a Context<E>) -> Self {
+        Self {
+            context,
+            stream,
+            session: Session::new(context.identity.clone()),
+            input: ReceiveBuffer::default(),
+            output: SendBuffer::default(),
+            charge: context.budget.charge(),
+            told: Counters::default(),
+            told_frames: 0,
+            bytes_received: 0,
+            bytes_sent: 0,
+            frame_since: Some(Instant::now()),
+        }
+    }
+
+    /// Whether nothing begun is left undone.
+    fn is_clean(&self) -> bool {
+        !self.session.is_mid_frame() && self.input.is_empty() && self.output.is_empty()
+    }
+
+    async fn converse(&mut self) -> End {
+        loop {
+            let engine = &*self.context.engine;
+            let progress =
+                self.session
+                    .advance(engine, &mut self.input, &mut self.output, OUTPUT_BYTES);
+            self.tell();
+            if !self
+                .charge
+                .set(self.input.capacity() + self.output.capacity())
+            {
+                write_error(
+                    "the server's memory for connections is used up; try again later",
+                    &mut self.output,
+                );
+                return End::Failed;
+            }
+            let step = match progress {
+                Progress::Failed => return End::Failed,
+                Progress::More => self.flush().await,
+                Progress::Idle if self.output.is_empty() => self.receive().await,
+                Progress::Idle => self.flush().await,
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    /// Writes what waits, then lets the thread's other connections have a turn.
+    async fn flush(&mut self) -> Result<(), End> {
+        while !self.output.is_empty() {
+            let write = timeout(
+                self.context.patience,
+                self.stream.write(self.output.pending()),
+            );
+            let sent = write.await.map_err(|_| End::Stuck)??;
+            if sent == 0 {
+                return Err(End::Gone);
+            }
+            self.output.sent(sent);
+            self.bytes_sent += sent as u64;
+        }
+        if self.output.capacity() > KEPT_BYTES {
+            self.output.release();
+        }
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    /// Waits for more input: without limit between frames, bounded inside one.
+    async fn receive(&mut self) -> Result<(), End> {
+        let inside_frame = !self.input.is_empty();
+        if inside_frame || !self.session.is_greeted() {
+            self.frame_since.get_or_insert_with(Instant::now);
+        } else {
+            self.frame_since = None;
+        }
+        let deadline = match self.frame_since {
+            Some(since) => since + self.context.patience,
+            None => Instant::now() + QUIET_TIME,
+        };
+        if self.input.capacity() > KEPT_BYTES {
+            self.input.release();
+        }
+        let mut shutdown = self.context.shutdown.clone();
+        let received = tokio::select! {
+            biased;
+            received = self.stream.read(self.input.spare()) => received?,
+            _ = shutdown.wait_for(|stop| *stop) => return Err(End::Shutdown),
+            () = sleep_until(deadline.into()) => return self.late().await,
+        };
+        self.take(received)
+    }
+
+    /// Nothing came in time: a peer inside a frame is told so, a quiet one costs no more buffers.
+    async fn late(&mut self) -> Result<(), End> {
+        if self.frame_since.is_some() {
+            let seconds = self.context.patience.as_secs_f64();
+            write_error(
+                &format!("a frame was not complete within {seconds} s of its first byte"),
+                &mut self.output,
+            );
+            return Err(End::Failed);
+        }
+        self.input.release();
+        self.output.release();
+        let mut shutdown = self.context.shutdown.clone();
+        tokio::select! {
+            ready = self.stream.readable() => Ok(ready?),
+            _ = shutdown.wait_for(|stop| *stop) => Err(End::Shutdown),
+        }
+    }
+
+    fn take(&mut self, received: usize) -> Result<(), End> {
+        if received == 0 {
+            return Err(End::Gone);
+        }
+        self.input.filled(received);
+        self.bytes_received += received as u64;
+        Ok(())
+    }
+
+    /// Adds what was done since the last call to the thread's counters.
+    fn tell(&mut self) {
+        let (counters, frames) = (self.session.counters(), self.session.frames());
+        let delta = Delta {
+            counters: counters - self.told,
+            frames: frames - self.told_frames,
+            bytes_received: std::mem::take(&mut self.bytes_received),
+            bytes_sent: std::mem::take(&mut self.bytes_sent),
+        };
+        if frames != self.told_frames {
+            self.frame_since = None;
+        }
+        (self.told, self.told_frames) = (counters, frames);
+        self.context.stats.thread(self.context.thread).add(&delta);
+    }
+
+    /// Sends what waits and half-closes; then discards what the peer still sends until it closes,
+    /// because closing with unread input would reset the connection and destroy the last answers.
+    async fn linger(&mut self) {
+        let farewell = async {
+            self.flush().await.ok();
+            self.stream.shutdown().await?;
+            let mut discarded = 0;
+            while discarded < LINGER_BYTES_MAX {
+                match self.stream.read(self.input.spare()).await? {
+                    0 => break,
+                    received => discarded += received,
+                }
+            }
+            io::Result::Ok(())
+        };
+        // Nothing is owed to a peer that does not close in time.
+        let _ = timeout(LINGER_TIME, farewell).await;
+    }
+}

@@ -1,0 +1,139 @@
+//! What the server has done so far: per-thread counters that only their thread writes, added up by
+//! whoever looks.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use batchkv_protocol::Counters;
+
+use crate::store::Usage;
+
+/// Counters of all threads; cumulative over the server's life.
+#[derive(Debug)]
+pub struct Stats {
+    threads: Box<[ThreadStats]>,
+}
+
+/// One thread's counters, on cache lines of their own.
+///
+/// Invariant: only the owning thread writes, so an update is a load and a store, no read-modify-write.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct ThreadStats {
+    gets: AtomicU64,
+    hits: AtomicU64,
+    puts: AtomicU64,
+    deletes: AtomicU64,
+    refused: AtomicU64,
+    wrong_owner: AtomicU64,
+    frames: AtomicU64,
+    bytes_received: AtomicU64,
+    bytes_sent: AtomicU64,
+    dropped: AtomicU64,
+    /// Open connections; the acceptor adds, the thread subtracts.
+    connections: AtomicU64,
+}
+
+/// What one connection did since it last told.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Delta {
+    pub(crate) counters: Counters,
+    pub(crate) frames: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_sent: u64,
+}
+
+/// The whole server's counters at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Operations by kind and outcome.
+    pub counters: Counters,
+    /// Complete frames that were used.
+    pub frames: u64,
+    /// Connections open now.
+    pub connections: u64,
+    /// Bytes read from sockets.
+    pub bytes_received: u64,
+    /// Bytes that sockets took.
+    pub bytes_sent: u64,
+    /// Connections that ended with answers unsent or a frame unfinished.
+    pub dropped: u64,
+    /// Records and memory of the engine; filled in by the server.
+    pub usage: Usage,
+}
+
+impl Stats {
+    pub(crate) fn new(threads: usize) -> Self {
+        Self {
+            threads: (0..threads).map(|_| ThreadStats::default()).collect(),
+        }
+    }
+
+    pub(crate) fn thread(&self, index: usize) -> &ThreadStats {
+        &self.threads[index]
+    }
+
+    /// The thread with the fewest open connections.
+    pub(crate) fn idlest(&self) -> usize {
+        let connections = |index: &usize| self.threads[*index].connections.load(Ordering::Relaxed);
+        (0..self.threads.len()).min_by_key(connections).unwrap_or(0)
+    }
+
+    /// Connections open now.
+    pub(crate) fn connections(&self) -> u64 {
+        self.threads
+            .iter()
+            .map(|thread| thread.connections.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// All threads' counters added up; the engine's part stays empty.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut all = Snapshot::default();
+        for thread in &self.threads {
+            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            all.counters += Counters {
+                gets: read(&thread.gets),
+                hits: read(&thread.hits),
+                puts: read(&thread.puts),
+                deletes: read(&thread.deletes),
+                refused: read(&thread.refused),
+                wrong_owner: read(&thread.wrong_owner),
+            };
+            all.frames += read(&thread.frames);
+            all.connections += read(&thread.connections);
+            all.bytes_received += read(&thread.bytes_received);
+            all.bytes_sent += read(&thread.bytes_sent);
+            all.dropped += read(&thread.dropped);
+        }
+        all
+    }
+}
+
+impl ThreadStats {
+    pub(crate) fn add(&self, delta: &Delta) {
+        let add = |counter: &AtomicU64, more: u64| {
+            counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+        };
+        add(&self.gets, delta.counters.gets);
+        add(&self.hits, delta.counters.hits);
+        add(&self.puts, delta.counters.puts);
+        add(&self.deletes, delta.counters.deletes);
+        add(&self.refused, delta.counters.refused);
+        add(&self.wrong_owner, delta.counters.wrong_owner);
+        add(&self.frames, delta.frames);
+        add(&self.bytes_received, delta.bytes_received);
+        add(&self.bytes_sent, delta.bytes_sent);
+    }
+
+    /// Counts a connection as open; the thread that serves it calls [`close`](Self::close).
+    pub(crate) fn open(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an open connection as ended; `dropped` when answers were unsent or a frame unfinished.
+    pub(crate) fn close(&self, dropped: bool) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.dropped
+            .fetch_add(u64::from(dropped), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,167 @@
+//! A key as the tables see it: its word and its keyed hash; and what a slot says of a record.
+
+use super::slab::Block;
+use super::words::{WORD_BYTES, padded};
+use std::hash::{BuildHasher, RandomState};
+
+/// Longest key that stands in its slot, in bytes.
+const INLINE_KEY_BYTES_MAX: usize = WORD_BYTES;
+
+/// What addresses the tables of one store: random, so that nobody can choose keys that collide.
+#[derive(Debug)]
+pub(super) struct Secrets([u64; 3]);
+
+impl Secrets {
+    /// From the source that also seeds the standard library's maps.
+    pub(super) fn random() -> Self {
+        Self([0, 1, 2].map(|number: u64| RandomState::new().hash_one(number)))
+    }
+
+    /// The hash of a key of `key_bytes` bytes that is `word`, padded.
+    #[inline]
+    fn inline_hash(&self, word: u64, key_bytes: usize) -> u64 {
+        let [s0, s1, _] = self.0;
+        fold(word ^ s0, s1 ^ key_bytes as u64)
+    }
+
+    /// The hash of a key of more than 8 bytes; folded multiplication as in wyhash.
+    fn long_hash(&self, key: &[u8]) -> u64 {
+        let [s0, s1, s2] = self.0;
+        let mut hash = s2 ^ key.len() as u64;
+        let mut rest = key;
+        while rest.len() > 2 * WORD_BYTES {
+            let (block, tail) = rest.split_at(2 * WORD_BYTES);
+            hash = fold(word_at_start(block) ^ s0, word_at_end(block) ^ hash);
+            rest = tail;
+        }
+        // The last word may overlap what was hashed before; a rest may be shorter than a word.
+        let first = word_at_start(&key[key.len() - rest.len().max(WORD_BYTES)..]);
+        fold(fold(first ^ s1, word_at_end(key) ^ hash) ^ s0, s1)
+    }
+
+    /// The hash of the key of a record in a slot.
+    #[inline]
+    pub(super) fn slot_hash(&self, word: u64, locator: Locator) -> u64 {
+        match locator.inline_key_bytes() {
+            0 => word,
+            key_bytes => self.inline_hash(word, key_bytes),
+        }
+    }
+}
+
+#[inline]
+fn fold(x: u64, y: u64) -> u64 {
+    let product = u128::from(x) * u128::from(y);
+    product as u64 ^ (product >> 64) as u64
+}
+
+#[inline]
+fn word_at_start(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(*bytes.first_chunk().expect("a word"))
+}
+
+#[inline]
+fn word_at_end(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(*bytes.last_chunk().expect("a word"))
+}
+
+/// A key with all that a lookup needs of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key<'k> {
+    pub(super) bytes: &'k [u8],
+    /// What stands in its slot: the padded key when it is short, else the hash.
+    pub(super) word: u64,
+    pub(super) hash: u64,
+}
+
+impl<'k> Key<'k> {
+    #[inline]
+    pub(super) fn new(bytes: &'k [u8], secrets: &Secrets) -> Self {
+        if bytes.len() <= INLINE_KEY_BYTES_MAX {
+            let word = padded(bytes);
+            let hash = secrets.inline_hash(word, bytes.len());
+            return Self { bytes, word, hash };
+        }
+        let hash = secrets.long_hash(bytes);
+        Self {
+            bytes,
+            word: hash,
+            hash,
+        }
+    }
+
+    /// Whether the key stands in its slot, not in front of its value.
+    #[inline]
+    pub(super) fn is_inline(&self) -> bool {
+        self.bytes.len() <= INLINE_KEY_BYTES_MAX
+    }
+
+    /// Words of a block in front of the value: a long key's length and bytes.
+    #[inline]
+    pub(super) fn block_words(&self) -> usize {
+        if self.is_inline() {
+            0
+        } else {
+            1 + self.bytes.len().div_ceil(WORD_BYTES)
+        }
+    }
+
+    /// Bytes of a block that holds the key, if it is long, and a value.
+    #[inline]
+    pub(super) fn block_bytes(&self, value_bytes: usize) -> usize {
+        self.block_words() * WORD_BYTES + value_bytes
+    }
+}
+
+/// Where a record's block is and what is in it, in one word; 0 for an empty slot.
+///
+/// ```text
+/// bit 0..32       32..53           53..60            60..64
+/// block, units    value, bytes     block's class     inline key, bytes; 0 = key in the block
+/// ```
+///
+/// An inline key with an empty value has no block: the first two fields and the class are 0. Unit
+/// 0 of the slab is never given out, so a record with a long key is not 0 either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Locator(pub(super) u64);
+
+impl Locator {
+    pub(super) const EMPTY: Self = Self(0);
+
+    #[inline]
+    pub(super) fn new(block: Option<Block>, value_bytes: usize, key: &Key<'_>) -> Self {
+        let (unit, class) = block.map_or((0, 0), |block| (block.unit, block.class));
+        let inline_key_bytes = if key.is_inline() { key.bytes.len() } else { 0 };
+        Self(
+            u64::from(unit)
+                | (value_bytes as u64) << 32
+                | u64::from(class) << 53
+                | (inline_key_bytes as u64) << 60,
+        )
+    }
+
+    #[inline]
+    pub(super) fn block(self) -> Option<Block> {
+        let unit = self.0 as u32;
+        let class = (self.0 >> 53 & 0x7F) as u8;
+        (unit != 0).then_some(Block { unit, class })
+    }
+
+    #[inline]
+    pub(super) fn value_bytes(self) -> usize {
+        (self.0 >> 32 & 0x1F_FFFF) as usize
+    }
+
+    #[inline]
+    pub(super) fn inline_key_bytes(self) -> usize {
+        (self.0 >> 60) as usize
+    }
+
+    /// Whether the slot is occupied and its key has the form of `key`: equal words then mean equal
+    /// inline keys, or equal hashes of long ones.
+    #[inline]
+    pub(super) fn has_form_of(self, key: &Key<'_>) -> bool {
+        let inline_key_bytes = if key.is_inline() { key.bytes.len() } else { 0 };
+        self != Self::EMPTY && self.inline_key_bytes() == inline_key_bytes
+    }
+}

@@ -1,0 +1,258 @@
+//! One partition's table: linear hashing over segments that never move.
+//!
+//! With `n` buckets, a key's bucket is its hash modulo the smallest power of two that is `>= n`, or
+//! modulo half of that where the former names a bucket that is not there yet. The table grows by
+//! one bucket at a time: bucket `n` takes over a part of bucket `n - 2^k`, and of no other.
+
+use super::super::OutOfMemory;
+use super::bucket::{self, Entry, Guard, Place};
+use super::key::{Key, Secrets};
+use super::slab::Slab;
+use super::words::{LINE_BYTES, Line, Lines};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+/// Buckets of the first four segments each; the next four have twice as many, and so on, so that at
+/// most a fifth of a table is not yet in use.
+const SEGMENT_BUCKETS: usize = 16;
+const SEGMENTS_PER_SIZE: usize = 4;
+/// Segments for 134 million buckets; a table with more records has longer chains.
+const SEGMENTS: usize = 21 * SEGMENTS_PER_SIZE;
+/// The table grows when it has more records than this many times its buckets.
+const RECORDS_PER_BUCKET: u64 = 2;
+
+/// A table: what lookups read comes first, what only growth touches last.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(super) struct Table {
+    /// Buckets that are addressed; changed by the owner of `growth` while both buckets that a
+    /// split concerns are locked.
+    buckets: AtomicU64,
+    /// Only made by the owner of `growth`, before the first of its buckets is addressed.
+    segments: [OnceLock<Lines>; SEGMENTS],
+    /// Keys are assigned to this arena of the slab.
+    pub(super) arena: u32,
+    records: AtomicU64,
+    growth: Mutex<Scratch>,
+}
+
+/// What a split works with, kept so that it does not allocate.
+#[derive(Debug, Default)]
+struct Scratch {
+    entries: Vec<Entry>,
+    lines: Vec<u32>,
+}
+
+impl Table {
+    pub(super) fn new(arena: u32) -> Self {
+        let segments = [const { OnceLock::new() }; SEGMENTS];
+        let first = segments[0].set(Lines::zeroed(SEGMENT_BUCKETS));
+        debug_assert!(first.is_ok());
+        Self {
+            buckets: AtomicU64::new(SEGMENT_BUCKETS as u64),
+            segments,
+            arena,
+            records: AtomicU64::new(0),
+            growth: Mutex::default(),
+        }
+    }
+
+    /// Bytes of a table without records.
+    pub(super) const EMPTY_BYTES: usize = size_of::<Self>() + SEGMENT_BUCKETS * LINE_BYTES;
+
+    pub(super) fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    /// The bucket of keys with `hash`, at present.
+    #[inline]
+    fn index(&self, hash: u64) -> u64 {
+        let buckets = self.buckets.load(Ordering::Acquire);
+        let mask = u64::MAX >> (buckets - 1).leading_zeros();
+        let index = hash & mask;
+        if index < buckets {
+            index
+        } else {
+            index & (mask >> 1)
+        }
+    }
+
+    #[inline]
+    fn bucket(&self, index: u64) -> &Line {
+        let (segment, _, bucket) = locate(index as usize);
+        let segment = self.segments[segment].get();
+        segment
+            .expect("made before its buckets are addressed")
+            .line(bucket)
+    }
+
+    /// Counts a new record, and adds a bucket if there are too many records for those present.
+    pub(super) fn record_added(&self, slab: &Slab, secrets: &Secrets) {
+        let records = self.records.fetch_add(1, Ordering::Relaxed) + 1;
+        if records <= RECORDS_PER_BUCKET * self.buckets.load(Ordering::Relaxed) {
+            return;
+        }
+        // Who finds the table growing leaves it at that: every later record asks again.
+        if let Ok(mut scratch) = self.growth.try_lock() {
+            // A table that gets no memory for buckets has longer chains.
+            let _ = self.add_bucket(slab, secrets, &mut scratch);
+        }
+    }
+
+    pub(super) fn record_removed(&self) {
+        self.records.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Splits one bucket in two.
+    fn add_bucket(
+        &self,
+        slab: &Slab,
+        secrets: &Secrets,
+        scratch: &mut Scratch,
+    ) -> Result<(), OutOfMemory> {
+        let new_index = self.buckets.load(Ordering::Relaxed);
+        let old_index = new_index ^ (1 << new_index.ilog2());
+        self.make_segment(slab, new_index)?;
+        let (old, new) = (self.bucket(old_index), self.bucket(new_index));
+        let (_old_guard, _new_guard) = (Guard::lock(old), Guard::lock(new));
+        let Scratch { entries, lines } = scratch;
+        bucket::collect(slab, old, entries, lines);
+        let new_mask = (new_index + 1).next_power_of_two() - 1;
+        let moves =
+            |&(word, locator): &Entry| secrets.slot_hash(word, locator) & new_mask == new_index;
+        let staying = entries.iter().copied().filter(|entry| !moves(entry));
+        bucket::refill(slab, old, staying, lines);
+        bucket::refill(slab, new, entries.iter().copied().filter(moves), lines);
+        self.buckets.store(new_index + 1, Ordering::Release);
+        entries.clear();
+        for unit in lines.drain(..) {
+            slab.free_line(self.arena, unit);
+        }
+        Ok(())
+    }
+
+    fn make_segment(&self, slab: &Slab, index: u64) -> Result<(), OutOfMemory> {
+        let (segment, segment_buckets, _) = locate(index as usize);
+        let segment = self.segments.get(segment).ok_or(OutOfMemory)?;
+        if segment.get().is_none() {
+            slab.budget.take(segment_buckets * LINE_BYTES)?;
+            segment.get_or_init(|| Lines::zeroed(segment_buckets));
+        }
+        Ok(())
+    }
+}
+
+/// The segment of a bucket, that segment's number of buckets, and the bucket's number in it.
+#[inline]
+fn locate(index: usize) -> (usize, usize, usize) {
+    let unit = index / SEGMENT_BUCKETS + SEGMENTS_PER_SIZE;
+    let doublings = (unit / SEGMENTS_PER_SIZE).ilog2() as usize;
+    let first_digits = unit >> doublings;
+    let segment = SEGMENTS_PER_SIZE * doublings + first_digits - SEGMENTS_PER_SIZE;
+    let units_before = unit - (first_digits << doublings);
+    let bucket = units_before * SEGMENT_BUCKETS + index % SEGMENT_BUCKETS;
+    (segment, SEGMENT_BUCKETS << doublings, bucket)
+}
+
+/// What is known of a key's record.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Outcome<'s> {
+    /// Nothing yet.
+    Unknown,
+    /// It is there, if the bucket still has the lookup's version.
+    Found(Place<'s>),
+    /// It is not there, if the bucket still has the lookup's version.
+    Absent,
+}
+
+/// A lookup in stages, so that the cache misses of many can overlap.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lookup<'s, 'k> {
+    pub(super) table: &'s Table,
+    pub(super) key: Key<'k>,
+    pub(super) head: &'s Line,
+    index: u64,
+    /// The bucket's version when it was searched.
+    version: u64,
+    pub(super) outcome: Outcome<'s>,
+}
+
+impl<'s, 'k> Lookup<'s, 'k> {
+    /// Finds the bucket, without reading it.
+    #[inline]
+    pub(super) fn new(table: &'s Table, key: Key<'k>) -> Self {
+        let index = table.index(key.hash);
+        Self {
+            table,
+            key,
+            head: table.bucket(index),
+            index,
+            version: 0,
+            outcome: Outcome::Unknown,
+        }
+    }
+
+    /// Searches the bucket's first line for a short key. The outcome stays unknown when that does
+    /// not decide it; gives the unit of what to read then, 0 if there is none.
+    #[inline]
+    pub(super) fn search_head(&mut self) -> u32 {
+        self.version = bucket::version(self.head);
+        // Odd: being changed. Another index: split since.
+        if !self.version.is_multiple_of(2) || self.table.index(self.key.hash) != self.index {
+            return 0;
+        }
+        let overflow = bucket::overflow(self.head);
+        match bucket::candidates(self.head, &self.key).next() {
+            Some(place) if self.key.is_inline() => self.outcome = Outcome::Found(place),
+            Some(place) => return place.locator.block().map_or(0, |block| block.unit),
+            None if overflow == 0 => self.outcome = Outcome::Absent,
+            None => return overflow,
+        }
+        0
+    }
+
+    /// Searches the whole chain; the outcome stays unknown when others change it meanwhile.
+    pub(super) fn search(&mut self, slab: &'s Slab) {
+        self.outcome = Outcome::Unknown;
+        self.version = bucket::version(self.head);
+        if self.table.index(self.key.hash) != self.index {
+            *self = Self::new(self.table, self.key);
+        } else if self.version.is_multiple_of(2) {
+            self.search_version(slab);
+        }
+    }
+
+    /// Whether the outcome, and all that was read on its strength, is true at this moment.
+    #[inline]
+    pub(super) fn is_current(&self) -> bool {
+        bucket::is_unchanged(self.head, self.version)
+    }
+
+    /// Locks the key's bucket and finds out what is there, which then stays so.
+    #[inline]
+    pub(super) fn lock(&mut self, slab: &'s Slab) -> Guard<'s> {
+        loop {
+            let guard = Guard::lock(self.head);
+            let is_unchanged = guard.version == self.version + 1;
+            if is_unchanged && !matches!(self.outcome, Outcome::Unknown) {
+                self.version = guard.version;
+                return guard;
+            }
+            if self.table.index(self.key.hash) == self.index {
+                self.version = guard.version;
+                self.search_version(slab);
+                return guard;
+            }
+            drop(guard);
+            *self = Self::new(self.table, self.key);
+        }
+    }
+
+    fn search_version(&mut self, slab: &'s Slab) {
+        self.outcome = match bucket::find(slab, self.head, self.version, &self.key) {
+            Ok(Some(place)) => Outcome::Found(place),
+            Ok(None) => Outcome::Absent,
+            Err(bucket::Disturbed) => Outcome::Unknown,
+        };
+    }
+}

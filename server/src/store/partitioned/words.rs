@@ -1,0 +1,128 @@
+//! Memory as shared words: zeroed by the system, aligned to cache lines, copied word by word.
+//!
+//! The crate's only unsafe code: taking zeroed memory without touching it, and prefetching.
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
+use std::ptr::slice_from_raw_parts_mut;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Words of a cache line.
+pub(super) const LINE_WORDS: usize = 8;
+pub(super) const WORD_BYTES: usize = size_of::<AtomicU64>();
+pub(super) const LINE_BYTES: usize = LINE_WORDS * WORD_BYTES;
+
+/// A cache line of words.
+pub(super) type Line = [AtomicU64; LINE_WORDS];
+
+/// Consecutive cache lines, zero at first.
+#[derive(Debug)]
+pub(super) struct Lines {
+    words: Box<[AtomicU64]>,
+    /// The first word that begins a cache line.
+    first: usize,
+}
+
+impl Lines {
+    pub(super) fn zeroed(lines: usize) -> Self {
+        let words = zeroed_words((lines + 1) * LINE_WORDS);
+        let first = words.as_ptr().align_offset(LINE_BYTES);
+        Self { words, first }
+    }
+
+    /// The words from number `word` on.
+    #[inline]
+    pub(super) fn from(&self, word: usize) -> &[AtomicU64] {
+        &self.words[self.first + word..]
+    }
+
+    #[inline]
+    pub(super) fn line(&self, line: usize) -> &Line {
+        self.from(line * LINE_WORDS)
+            .first_chunk()
+            .expect("a line of these")
+    }
+}
+
+/// Pages that nobody has written yet cost no memory.
+fn zeroed_words(count: usize) -> Box<[AtomicU64]> {
+    assert!(count > 0);
+    let layout = Layout::array::<AtomicU64>(count).expect("fits the address space");
+    // SAFETY: the layout's size is not zero.
+    let start = unsafe { alloc_zeroed(layout) }.cast::<AtomicU64>();
+    if start.is_null() {
+        handle_alloc_error(layout);
+    }
+    // SAFETY: `start` was just allocated by the global allocator with the layout of this slice,
+    // nobody else has it, and zero bytes are a valid AtomicU64.
+    unsafe { Box::from_raw(slice_from_raw_parts_mut(start, count)) }
+}
+
+/// Asks for the cache line of `word`, if there is such a word.
+#[inline]
+pub(super) fn prefetch(words: &[AtomicU64]) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(word) = words.first() {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of x86_64; the address is a live word's, and a prefetch changes
+        // nothing that a program can see.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(word).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = words;
+}
+
+/// Copies the first words into `bytes`, as far as there are words.
+#[inline]
+pub(super) fn copy_out(words: &[AtomicU64], bytes: &mut [u8]) {
+    let (chunks, tail) = bytes.as_chunks_mut::<WORD_BYTES>();
+    let full = chunks.len();
+    for (chunk, word) in chunks.iter_mut().zip(words) {
+        *chunk = word.load(Relaxed).to_le_bytes();
+    }
+    if let (false, Some(word)) = (tail.is_empty(), words.get(full)) {
+        tail.copy_from_slice(&word.load(Relaxed).to_le_bytes()[..tail.len()]);
+    }
+}
+
+/// Copies `bytes` into the first words, the last one padded with zeros.
+#[inline]
+pub(super) fn copy_in(bytes: &[u8], words: &[AtomicU64]) {
+    let (chunks, tail) = bytes.as_chunks::<WORD_BYTES>();
+    for (chunk, word) in chunks.iter().zip(words) {
+        word.store(u64::from_le_bytes(*chunk), Relaxed);
+    }
+    if !tail.is_empty() {
+        words[chunks.len()].store(padded(tail), Relaxed);
+    }
+}
+
+/// Whether the first words hold `bytes`, as [`copy_in`] writes them.
+#[inline]
+pub(super) fn hold(words: &[AtomicU64], bytes: &[u8]) -> bool {
+    let (chunks, tail) = bytes.as_chunks::<WORD_BYTES>();
+    let Some(words) = words.get(..bytes.len().div_ceil(WORD_BYTES)) else {
+        return false;
+    };
+    let equal = |(chunk, word): (&[u8; WORD_BYTES], &AtomicU64)| {
+        word.load(Relaxed) == u64::from_le_bytes(*chunk)
+    };
+    chunks.iter().zip(words).all(equal)
+        && (tail.is_empty() || words[chunks.len()].load(Relaxed) == padded(tail))
+}
+
+/// 1 to 8 bytes as one little-endian word, padded with zeros.
+#[inline]
+pub(super) fn padded(bytes: &[u8]) -> u64 {
+    let n = bytes.len();
+    if n >= 4 {
+        let first = u32::from_le_bytes(*bytes.first_chunk().expect("four bytes"));
+        let last = u32::from_le_bytes(*bytes.last_chunk().expect("four bytes"));
+        u64::from(first) | u64::from(last) << (8 * (n - 4))
+    } else {
+        let (middle, last) = (n / 2, n - 1);
+        u64::from(bytes[0])
+            | u64::from(bytes[middle]) << (8 * middle)
+            | u64::from(bytes[last]) << (8 * last)
+    }
+}

@@ -1,0 +1,134 @@
+//! The server as a function: sockets of the test's own making.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that fails"
+)]
+
+mod common;
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use batchkv_protocol::limits::{BUFFER_BYTES_MAX, FRAME_BYTES, VALUE_BYTES_MAX};
+use batchkv_protocol::{Answer, PartitionMap};
+use batchkv_server::config::{Config, EngineKind};
+use common::{Answered, Peer};
+use tokio::sync::oneshot;
+
+/// Runs `client` against a server on `listener`, then stops the server.
+fn with_server(listener: TcpListener, buffer_bytes_max: u64, client: impl FnOnce(SocketAddr)) {
+    let address = listener.local_addr().unwrap();
+    let config = Config {
+        server_index: 0,
+        map: PartitionMap::fixed(256, 1).unwrap(),
+        engine: EngineKind::Partitioned,
+        threads: 1,
+        max_memory_bytes: None,
+        buffer_bytes_max,
+        max_connections: 100,
+        idle_timeout: Duration::from_secs(60),
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime
+            .block_on(batchkv_server::run(config, listener, |_| (), async {
+                drop(stopped.await)
+            }))
+            .unwrap()
+    });
+    client(address);
+    stop.send(()).unwrap();
+    let totals = server.join().unwrap();
+    assert_eq!(totals.dropped, 0);
+    assert_eq!(totals.connections, 0);
+}
+
+#[test]
+fn tiny_socket_buffers_on_both_sides_do_not_deadlock() {
+    const REQUESTS: usize = 8;
+    const OPERATIONS: usize = 200;
+    const SOCKET_BYTES: usize = 16 << 10;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Accepted sockets inherit the listener's sizes.
+    let socket = socket2::SockRef::from(&listener);
+    socket.set_recv_buffer_size(SOCKET_BYTES).unwrap();
+    socket.set_send_buffer_size(SOCKET_BYTES).unwrap();
+    with_server(listener, BUFFER_BYTES_MAX, |address| {
+        let mut peer = Peer::greeted(address);
+        let socket = socket2::SockRef::from(&peer.stream);
+        socket.set_recv_buffer_size(SOCKET_BYTES).unwrap();
+        socket.set_send_buffer_size(SOCKET_BYTES).unwrap();
+        let value = vec![3; 1000];
+        let mut frames = Vec::new();
+        for _ in 0..REQUESTS {
+            frames.extend(peer.request(OPERATIONS, |n, place| {
+                place.put(n.to_string().as_bytes(), &value)
+            }));
+            frames.extend(peer.request(OPERATIONS, |n, place| place.get(n.to_string().as_bytes())));
+        }
+        assert!(frames.len() > 20 * FRAME_BYTES);
+        let mut sender = peer.stream.try_clone().unwrap();
+        let sending = std::thread::spawn(move || sender.write_all(&frames));
+        for _ in 0..REQUESTS {
+            let stored = peer.answers(OPERATIONS);
+            assert!(
+                stored
+                    .iter()
+                    .all(|answer| *answer == Answered::Other(Answer::Stored))
+            );
+            let read = peer.answers(OPERATIONS);
+            assert!(
+                read.iter()
+                    .all(|answer| *answer == Answered::Value(value.clone()))
+            );
+        }
+        sending.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn half_frames_hold_no_more_than_the_budget() {
+    const BUDGET_BYTES: u64 = 8 << 20;
+    const GREEDY: usize = 20;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    with_server(listener, BUDGET_BYTES, |address| {
+        let mut good = Peer::greeted(address);
+        assert_eq!(good.put(b"k", b"v"), Answered::Other(Answer::Stored));
+        let mut greedy: Vec<Peer> = (0..GREEDY).map(|_| Peer::greeted(address)).collect();
+        let frame = greedy[0].request(1, |_, place| place.put(b"huge", &vec![1; VALUE_BYTES_MAX]));
+        for peer in &mut greedy {
+            peer.send(&frame[..frame.len() - 1]);
+        }
+        // At most seven such frames fit the budget: the others are told so while the server goes on.
+        let told = |peer: &&Peer| {
+            peer.stream.set_nonblocking(true).unwrap();
+            let told = peer.stream.peek(&mut [0]).is_ok();
+            peer.stream.set_nonblocking(false).unwrap();
+            told
+        };
+        while greedy.iter().filter(told).count() < GREEDY - 7 {
+            assert_eq!(good.get(b"k"), Answered::Value(b"v".to_vec()));
+        }
+        greedy.retain_mut(|peer| {
+            let told = told(&&*peer);
+            assert!(
+                !told
+                    || peer
+                        .receive_error()
+                        .contains("memory for connections is used up")
+            );
+            !told
+        });
+        for peer in &mut greedy {
+            peer.send(&frame[frame.len() - 1..]);
+            assert_eq!(peer.answers(1), [Answered::Other(Answer::Stored)]);
+        }
+        assert_eq!(good.get(b"k"), Answered::Value(b"v".to_vec()));
+    });
+}

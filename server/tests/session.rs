@@ -1,0 +1,328 @@
+//! The conversation without sockets: bytes in, bytes out, at every cut and every output limit.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that fails"
+)]
+
+mod common;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use batchkv_protocol::limits::{
+    FRAME_BYTES, OPERATIONS_PER_REQUEST_MAX, REQUESTS_OPEN_MAX, VALUE_BYTES_MAX,
+};
+use batchkv_protocol::{
+    Answer, AnswerFrame, Control, Counters, ErrorFrame, PartitionMap, Position, ReceiveBuffer,
+    RequestWriter, SendBuffer,
+};
+use batchkv_server::session::{Identity, Progress, Session};
+use batchkv_server::store::{Dashmap, Engine};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const SERVERS: u32 = 2;
+
+fn map() -> PartitionMap {
+    PartitionMap::fixed(16, SERVERS).unwrap()
+}
+
+/// A session of server 0 of two, with its buffers and an engine.
+struct Bench {
+    session: Session,
+    engine: Dashmap,
+    input: ReceiveBuffer,
+    out: SendBuffer,
+    /// Everything that the session has sent.
+    sent: Vec<u8>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let identity = Arc::new(Identity {
+            server_index: 0,
+            threads: 1,
+            map: map(),
+        });
+        let mut bench = Self {
+            session: Session::new(identity),
+            engine: Dashmap::new(None),
+            input: ReceiveBuffer::default(),
+            out: SendBuffer::default(),
+            sent: Vec::new(),
+        };
+        assert_eq!(bench.feed(&common::hello(1, 1), usize::MAX), Progress::Idle);
+        assert!(matches!(
+            bench.controls().as_slice(),
+            [Control::ServerHello(_)]
+        ));
+        bench.sent.clear();
+        bench
+    }
+
+    /// Feeds bytes and lets the session write, `limit` bytes at a time, until it needs more.
+    fn feed(&mut self, mut bytes: &[u8], limit: usize) -> Progress {
+        loop {
+            let spare = self.input.spare();
+            let count = spare.len().min(bytes.len());
+            spare[..count].copy_from_slice(&bytes[..count]);
+            self.input.filled(count);
+            bytes = &bytes[count..];
+            let progress =
+                self.session
+                    .advance(&self.engine, &mut self.input, &mut self.out, limit);
+            assert!(
+                self.out.pending().len()
+                    < limit
+                        .saturating_add(FRAME_BYTES)
+                        .saturating_add(VALUE_BYTES_MAX)
+            );
+            self.sent.extend(self.out.pending());
+            self.out.sent(self.out.pending().len());
+            match progress {
+                Progress::More => {}
+                Progress::Idle if bytes.is_empty() => return Progress::Idle,
+                Progress::Idle => {}
+                Progress::Failed => return Progress::Failed,
+            }
+        }
+    }
+
+    fn bodies(&self) -> Vec<Vec<u8>> {
+        let (mut left, mut bodies) = (self.sent.as_slice(), Vec::new());
+        while let Some((length, rest)) = left.split_first_chunk::<4>() {
+            let (body, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
+            bodies.push(body.to_vec());
+            left = rest;
+        }
+        bodies
+    }
+
+    fn controls(&self) -> Vec<Control> {
+        self.bodies()
+            .iter()
+            .filter_map(|body| Control::decode(body).ok())
+            .collect()
+    }
+
+    fn error(&self) -> String {
+        match self.controls().pop() {
+            Some(Control::Error(ErrorFrame { text })) => text,
+            other => panic!("no error at the end, but {other:?}"),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Get(u8),
+    Put(u8, usize),
+    Delete(u8),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let one = prop_oneof![
+        any::<u8>().prop_map(Step::Get),
+        (
+            any::<u8>(),
+            prop_oneof![0..200_usize, 0..200_usize, 60_000..90_000_usize]
+        )
+            .prop_map(|(k, n)| Step::Put(k, n)),
+        any::<u8>().prop_map(Step::Delete),
+    ];
+    vec(one, 1..120)
+}
+
+fn key(step: &Step) -> [u8; 1] {
+    match step {
+        Step::Get(key) | Step::Put(key, _) | Step::Delete(key) => [*key],
+    }
+}
+
+/// The request's frames, and where each step stands in it.
+fn write(id: u64, steps: &[Step]) -> (Vec<u8>, Vec<Position>) {
+    let (map, mut out, mut positions) = (map(), SendBuffer::default(), Vec::new());
+    let mut groups_before = 0;
+    let mut writer = RequestWriter::begin(&mut out, id);
+    let mut at = 0;
+    while at < steps.len() {
+        let (step, key) = (&steps[at], key(&steps[at]));
+        let partition = map.partition_of(&key);
+        let fits = match step {
+            Step::Get(_) => writer.get(partition, 1, &key),
+            Step::Delete(_) => writer.delete(partition, 1, &key),
+            Step::Put(_, bytes) => writer
+                .put(partition, 1, &key, *bytes)
+                .map(|room| room.fill(at as u8))
+                .is_some(),
+        };
+        if !fits {
+            groups_before += writer.groups();
+            writer.finish(false);
+            writer = RequestWriter::begin(&mut out, id);
+            continue;
+        }
+        let group = (groups_before + writer.groups() - 1) as u32;
+        let continued = positions
+            .last()
+            .filter(|last: &&Position| last.group == group);
+        let operation = continued.map_or(0, |last| last.operation + 1);
+        positions.push(Position { group, operation });
+        at += 1;
+    }
+    writer.finish(true);
+    (out.pending().to_vec(), positions)
+}
+
+/// What each step's answer must be, by a plain map; and the connection's counters.
+fn expect(steps: &[Step]) -> (Vec<String>, Counters) {
+    let (map, mut model, mut counters) = (map(), HashMap::new(), Counters::default());
+    let mut one = |(at, step): (usize, &Step)| {
+        let key = key(step);
+        let known = map.ownership(map.partition_of(&key)).unwrap();
+        if known.owner != 0 {
+            counters.wrong_owner += 1;
+            return format!("{:?}", Answer::WrongOwner(known));
+        }
+        match step {
+            Step::Get(_) => {
+                counters.gets += 1;
+                counters.hits += u64::from(model.contains_key(&key));
+                model
+                    .get(&key)
+                    .map_or_else(|| format!("{:?}", Answer::Missing), Clone::clone)
+            }
+            Step::Put(_, bytes) => {
+                counters.puts += 1;
+                model.insert(key, format!("{:?}", Answer::Value(&vec![at as u8; *bytes])));
+                format!("{:?}", Answer::Stored)
+            }
+            Step::Delete(_) => {
+                counters.deletes += 1;
+                format!(
+                    "{:?}",
+                    Answer::Deleted {
+                        existed: model.remove(&key).is_some()
+                    }
+                )
+            }
+        }
+    };
+    let answers = steps.iter().enumerate().map(&mut one).collect();
+    (answers, counters)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_cut_and_limit_gives_the_same_answers(
+        steps in steps(),
+        cuts in vec(1..5000_usize, 1..20),
+        limit in prop_oneof![1..3000_usize, Just(usize::MAX)],
+    ) {
+        let (bytes, positions) = write(7, &steps);
+        let (expected, counters) = expect(&steps);
+        let mut bench = Bench::new();
+        let (mut left, mut cuts) = (bytes.as_slice(), cuts.iter().cycle());
+        while !left.is_empty() {
+            let (piece, rest) = left.split_at(left.len().min(*cuts.next().unwrap()));
+            prop_assert_eq!(bench.feed(piece, limit), Progress::Idle);
+            left = rest;
+        }
+        let mut answered = HashMap::new();
+        let bodies = bench.bodies();
+        for (index, body) in bodies.iter().enumerate() {
+            let mut frame = AnswerFrame::parse(body).unwrap();
+            prop_assert_eq!(frame.id, 7);
+            prop_assert_eq!(frame.last, index + 1 == bodies.len());
+            let mut answers = 0;
+            while let Some(piece) = frame.next_piece().unwrap() {
+                let Position { group, mut operation } = piece.first;
+                while let Some(answer) = frame.next_answer().unwrap() {
+                    let before = answered.insert((group, operation), format!("{answer:?}"));
+                    prop_assert!(before.is_none());
+                    operation += 1;
+                    answers += 1;
+                }
+            }
+            prop_assert!(body.len() + 4 <= FRAME_BYTES || answers == 1);
+        }
+        prop_assert_eq!(answered.len(), steps.len());
+        for (position, expected) in positions.iter().zip(&expected) {
+            prop_assert_eq!(&answered[&(position.group, position.operation)], expected);
+        }
+        prop_assert_eq!(bench.session.counters(), counters);
+        prop_assert!(!bench.session.is_mid_frame());
+        prop_assert!(bench.input.is_empty());
+    }
+}
+
+#[test]
+fn counters_come_behind_the_answers_before_them() {
+    let mut bench = Bench::new();
+    let steps: Vec<Step> = (0..50)
+        .map(|n| Step::Put(n, 2000))
+        .chain((0..50).map(Step::Get))
+        .collect();
+    let (mut bytes, _) = write(1, &steps);
+    let mut ask = SendBuffer::default();
+    Control::CountersRequest.write(&mut ask);
+    bytes.extend(ask.pending());
+    assert_eq!(bench.feed(&bytes, 1), Progress::Idle);
+    let last = bench.bodies().pop().unwrap();
+    assert_eq!(
+        Control::decode(&last),
+        Ok(Control::Counters(expect(&steps).1))
+    );
+}
+
+#[test]
+fn a_stale_epoch_is_told_the_known_one() {
+    let mut bench = Bench::new();
+    let partition = (0..16)
+        .find(|p| map().ownership(*p).unwrap().owner == 0)
+        .unwrap();
+    let key = (0..=255_u8)
+        .find(|key| map().partition_of(&[*key]) == partition)
+        .unwrap();
+    let mut out = SendBuffer::default();
+    let mut writer = RequestWriter::begin(&mut out, 1);
+    assert!(writer.get(partition, 2, &[key]));
+    writer.finish(true);
+    bench.feed(out.pending(), usize::MAX);
+    let body = bench.bodies().remove(0);
+    let mut frame = AnswerFrame::parse(&body).unwrap();
+    frame.next_piece().unwrap().unwrap();
+    let known = map().ownership(partition).unwrap();
+    assert_eq!(frame.next_answer(), Ok(Some(Answer::WrongOwner(known))));
+}
+
+#[test]
+fn a_request_of_too_many_operations_is_refused() {
+    let mut bench = Bench::new();
+    let steps = vec![Step::Get(1); OPERATIONS_PER_REQUEST_MAX + 1];
+    let (bytes, _) = write(1, &steps);
+    assert_eq!(bench.feed(&bytes, usize::MAX), Progress::Failed);
+    assert!(bench.error().contains("more than 65536 operations"));
+}
+
+#[test]
+fn too_many_unfinished_requests_are_refused() {
+    let mut bench = Bench::new();
+    for id in 0..=REQUESTS_OPEN_MAX as u64 {
+        let mut out = SendBuffer::default();
+        let mut writer = RequestWriter::begin(&mut out, id);
+        assert!(writer.get(map().partition_of(b"k"), 1, b"k"));
+        writer.finish(false);
+        let expected = if id < REQUESTS_OPEN_MAX as u64 {
+            Progress::Idle
+        } else {
+            Progress::Failed
+        };
+        assert_eq!(bench.feed(out.pending(), usize::MAX), expected);
+    }
+    assert!(bench.error().contains("64 requests were begun"));
+    assert_eq!(bench.engine.usage().records, 0);
+}

@@ -1,0 +1,98 @@
+"""The real programs, started by run-cluster.sh: one machine, one and several of each."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from support import PROGRAMS_ABSENT, RELEASE, SHORT, Launcher, programs_absent
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+pytestmark = pytest.mark.skipif(programs_absent(), reason=PROGRAMS_ABSENT)
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Launcher:
+    return Launcher(RELEASE, tmp_path / "logs")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def check_closing_lines(stdout: str, summary: dict) -> None:
+    """The medians of the servers, a blank line, their sum: the very end of the output."""
+    medians = [server["median_ops_per_sec"] for server in summary["per_server"]]
+    lines = [f"node{index} median {median:.0f} op/s" for index, median in enumerate(medians)]
+    lines += ["", f"total {sum(medians):.0f} op/s"]
+    assert stdout.splitlines()[-len(lines) :] == lines
+
+
+@pytest.mark.parametrize(("servers", "clients"), [(1, 1), (2, 2)])
+def test_a_run_leaves_the_whole_tree(real: Launcher, servers: int, clients: int) -> None:
+    done = real.run(str(servers), str(clients), "--local", *SHORT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = real.latest
+    for index in range(servers):
+        assert "ready 127.0.0.1:" in (run / f"kvsserver-node{index}.log").read_text()
+        last = rows(run / f"server-node{index}.csv")[-1]
+        assert int(last["gets"]) > 0 and int(last["wrong_owner"]) == 0
+    for index in range(servers, servers + clients):
+        log = (run / f"kvsclient-node{index}.log").read_text()
+        assert log.splitlines()[-1].startswith("throughput ")
+        for name in ("summary.json", "throughput.csv", "latency.hlog"):
+            assert (run / f"client-node{index}" / name).stat().st_size > 0
+    for name in ("throughput.png", "latency.png"):
+        assert (run / name).read_bytes().startswith(PNG_MAGIC)
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["verdict"] in ("VALID", "QUALIFIED"), summary["reasons"]
+    assert summary["clients"] == clients and len(summary["per_server"]) == servers
+    assert (summary["errors"], summary["unknown_ops"], summary["verify_failures"]) == (0, 0, 0)
+    check_closing_lines(done.stdout, summary)
+    assert real.processes() == []
+
+
+def test_merged_seconds_are_the_sum_of_the_clients(real: Launcher) -> None:
+    assert real.run("1", "2", "--local", *SHORT).returncode == 0
+    run = real.latest
+    merged = sum(int(row["ops"]) for row in rows(run / "throughput.csv"))
+    parts = [rows(run / f"client-node{node}" / "throughput.csv") for node in (1, 2)]
+    assert merged == sum(int(row["ops"]) for part in parts for row in part)
+
+
+def test_the_baseline_engine_runs(real: Launcher) -> None:
+    done = real.run("1", "1", "--engine dashmap", "--local", *SHORT, "--no-plots")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_course_flags_work(real: Launcher) -> None:
+    flags = "-theta 0.9 -workload YCSB-B -secs 1 -numClients 4 -batchSize 512"
+    done = real.run("1", "1", "", flags, "--records", "20000", "--local", "--no-plots")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--client-args", "--bogus"),
+        ("--theta=-1",),
+        ("--records", "0"),
+        ("--batch-size", "1000000000"),
+        ("--workload", "E"),
+        ("--server-args", "--engine none"),
+    ],
+)
+def test_wrong_usage_exits_with_2(real: Launcher, flags: tuple[str, ...]) -> None:
+    done = real.run("--local", "--no-plots", *flags)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert real.processes() == []
+
+
+def test_without_verification_a_run_is_qualified(real: Launcher) -> None:
+    done = real.run("--local", *SHORT, "--no-plots", "--client-args", "--no-verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((real.latest / "summary.json").read_text())["verdict"] == "QUALIFIED"

@@ -1,0 +1,11 @@
+//! Tests of the workload crate through its public interface, one module a subject.
+
+mod distributions;
+mod keys;
+mod shares;
+mod simulation;
+mod specs;
+mod stale;
+mod statistics;
+mod streams;
+mod values;
