@@ -96,6 +96,14 @@ impl Step {
     }
 }
 
+/// A step's class when a batch is grouped: its partition.
+impl From<Step> for u32 {
+    #[inline]
+    fn from(step: Step) -> Self {
+        step.partition()
+    }
+}
+
 /// What is remembered of a step on a watched record, from its sending to its answer.
 #[derive(Debug, Clone, Copy)]
 struct Watched {

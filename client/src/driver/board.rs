@@ -145,7 +145,10 @@ mod tests {
         assert_eq!(board.add(&second(Stage::Measured, 1, 1_000)), None);
         assert_eq!(board.add(&second(Stage::Measured, 2, 7)), None);
         let line = board.add(&second(Stage::Measured, 1, 234)).unwrap();
-        assert!(line.contains("1 s") && line.ends_with(" 1,234 ops/s"), "{line}");
+        assert!(
+            line.contains("1 s") && line.ends_with(" 1,234 ops/s"),
+            "{line}"
+        );
         // The second second is one worker's only.
         assert_eq!((board.window().len(), board.counts().ops()), (1, 1_234));
         let (series, latency) = board.files(Duration::from_secs(10));

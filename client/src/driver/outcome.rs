@@ -89,11 +89,7 @@ pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow:
     })
 }
 
-fn per_server(
-    config: &Config,
-    series: &Series,
-    accounts: &[(usize, Account)],
-) -> Vec<ServerPart> {
+fn per_server(config: &Config, series: &Series, accounts: &[(usize, Account)]) -> Vec<ServerPart> {
     let mut parts = server_parts(config.hosts.iter().cloned(), series);
     for (server, account) in accounts {
         parts[*server].answered.add(&account.answered);

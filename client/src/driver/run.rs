@@ -25,15 +25,16 @@ const MEETING_TIME: Duration = Duration::from_secs(30);
 /// Time for what is under way when sending ends.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
-/// Does the run and gives its results.
+/// Does the run; gives its results, and whether it was ended by hand.
 ///
 /// # Errors
 /// When it could not begin: no server, no other client, no thread. What goes wrong later is in the
 /// results.
-pub(crate) async fn run(config: Config) -> anyhow::Result<Results> {
+pub(crate) async fn run(config: Config) -> anyhow::Result<(Results, bool)> {
     let config = Arc::new(config);
     let mut signals = Signals::new().context("signals cannot be waited for")?;
-    let join = Barrier::join(&config.place, &config.agreement(), JOIN_TIME);
+    let agreement = config.agreement();
+    let join = Barrier::join(&config.place, &agreement, JOIN_TIME);
     let (barrier, id) = tokio::select! {
         joined = join => joined?,
         () = signals.wait() => bail!("ended by hand before the run began"),
@@ -75,6 +76,7 @@ struct Run {
     /// Gone once this client will not come to the others' meetings any more.
     barrier: Option<Barrier>,
     board: Board,
+    connections: usize,
     /// Workers that have said the last thing that was waited for.
     done: usize,
     outcomes: Vec<Outcome>,
@@ -93,6 +95,7 @@ impl Run {
             signals,
             barrier: None,
             board: Board::new(config.threads, config.hosts.len()),
+            connections: 0,
             done: 0,
             outcomes: Vec::new(),
             failures: Vec::new(),
@@ -109,6 +112,12 @@ impl Run {
         if self.interrupted {
             bail!("ended by hand before the run began");
         }
+        say(format_args!(
+            "connected to {} with {} connections of {} workers",
+            self.config.hosts.join(", "),
+            self.connections,
+            self.config.threads,
+        ));
         Ok(())
     }
 
@@ -121,7 +130,9 @@ impl Run {
             if !self.is_ending() {
                 let records = grouped(self.config.spec.records());
                 let secs = begin.elapsed().as_secs_f64();
-                say(format_args!("loaded {records} records (all clients together) in {secs:.2} s"));
+                say(format_args!(
+                    "loaded {records} records (all clients together) in {secs:.2} s"
+                ));
             }
         }
         self.meet(Meeting::Loaded, LOAD_TIME).await?;
@@ -211,7 +222,11 @@ impl Run {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Connected(_) | Message::Done => self.done += 1,
+            Message::Connected(connections) => {
+                self.connections += connections;
+                self.done += 1;
+            }
+            Message::Done => self.done += 1,
             Message::Second(closed) => {
                 if let Some(line) = self.board.add(&closed) {
                     say(line);
@@ -252,19 +267,23 @@ impl Run {
                 Some(start.into())
             }
             Err(error) => {
-                self.failures.push(format!("All clients must meet, but {error}; look at its log."));
+                self.failures.push(format!(
+                    "All clients must meet, but {error}; look at its log."
+                ));
                 None
             }
         }
     }
 
     /// Closes all connections, and makes the results.
-    async fn finish(mut self, window_start: Option<Instant>) -> anyhow::Result<Results> {
+    async fn finish(mut self, window_start: Option<Instant>) -> anyhow::Result<(Results, bool)> {
         self.command(Command::Finish);
-        let settle = async { while self.outcomes.len() < self.workers.len() && self.event(None).await {} };
+        let settle =
+            async { while self.outcomes.len() < self.workers.len() && self.event(None).await {} };
         let settled = timeout(2 * DRAIN_TIME, settle).await;
         if settled.is_err() {
-            self.failures.push("Every worker must end, but one does not; please report it.".into());
+            self.failures
+                .push("Every worker must end, but one does not; please report it.".into());
         }
         let start = window_start.map_or(UNIX_EPOCH, |start| SystemTime::now() - start.elapsed());
         let ending = Ending {
@@ -273,6 +292,7 @@ impl Run {
             interrupted: self.interrupted,
             start: start.duration_since(UNIX_EPOCH).unwrap_or_default(),
         };
-        results(&self.config, &self.board, ending)
+        let results = results(&self.config, &self.board, ending)?;
+        Ok((results, self.interrupted))
     }
 }

@@ -239,7 +239,10 @@ mod tests {
         let mut tally = Tally::new(2, t0);
         tally.begin(Stage::Load, t0, Traffic::default());
         tally.add(1, &gain(10), Duration::from_micros(5));
-        let interval = tally.close(t0 + SECOND, Traffic::default()).unwrap().interval;
+        let interval = tally
+            .close(t0 + SECOND, Traffic::default())
+            .unwrap()
+            .interval;
         assert_eq!(interval.server_ops, [0, 10]);
         assert_eq!(interval.latencies.count_at(5_000), 10);
     }

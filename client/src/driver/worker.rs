@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use batchkv_client::connection::{Connection, Traffic};
 use batchkv_client::error::ConnectionError;
+use batchkv_client::group::Grouping;
 use batchkv_protocol::PartitionMap;
 use batchkv_workload::{Inserts, KeyStyle, Spec, Stamp, Witness, Writer};
 use tokio::sync::mpsc::UnboundedSender;
@@ -14,9 +15,6 @@ use super::config::Config;
 use super::control::{Message, Report};
 use super::tally::{Gain, Stage, Tally};
 use super::verdict::{Account, Kinds};
-
-/// Batches up to this many steps are sorted by comparing: the tables of a counting sort are longer.
-const FEW_STEPS: usize = 64;
 
 /// A connection of the worker, and what became unknown on it.
 pub(crate) struct Link {
@@ -58,8 +56,7 @@ pub(crate) struct Worker {
     links: Vec<Link>,
     /// Owning server, by partition.
     owners: Vec<u16>,
-    /// By partition: where its next step goes while a batch is grouped.
-    places: RefCell<Vec<u32>>,
+    grouping: RefCell<Grouping>,
     stopping: Cell<bool>,
     report: UnboundedSender<Report>,
     servers: usize,
@@ -96,7 +93,7 @@ impl Worker {
             tally: RefCell::new(Tally::new(servers, Instant::now())),
             spare: RefCell::default(),
             owners: owners.collect(),
-            places: RefCell::new(vec![0; map.partitions().len()]),
+            grouping: RefCell::default(),
             map,
             links,
             stopping: Cell::new(false),
@@ -145,26 +142,10 @@ impl Worker {
 
     /// Puts steps in the order of their partitions, keeping the order within each.
     pub(crate) fn group(&self, steps: &[Step], grouped: &mut Vec<Step>) {
+        let mut grouping = self.grouping.borrow_mut();
+        let order = grouping.sort(steps, self.owners.len());
         grouped.clear();
-        grouped.extend_from_slice(steps);
-        if steps.len() <= FEW_STEPS {
-            grouped.sort_by_key(|step| step.partition());
-            return;
-        }
-        let mut places = self.places.borrow_mut();
-        places.fill(0);
-        for step in steps {
-            places[step.partition() as usize] += 1;
-        }
-        let mut start = 0;
-        for place in places.iter_mut() {
-            (*place, start) = (start, start + *place);
-        }
-        for &step in steps {
-            let place = &mut places[step.partition() as usize];
-            grouped[*place as usize] = step;
-            *place += 1;
-        }
+        grouped.extend(order.iter().map(|&index| steps[index as usize]));
     }
 
     pub(crate) fn submit(&self, link: usize, batch: Batch) {
@@ -174,7 +155,9 @@ impl Worker {
     /// Begins the load or the warm-up.
     pub(crate) fn begin(&self, stage: Stage) {
         let traffic = self.traffic();
-        self.tally.borrow_mut().begin(stage, Instant::now(), traffic);
+        self.tally
+            .borrow_mut()
+            .begin(stage, Instant::now(), traffic);
     }
 
     /// Ends the stage early: nothing more is sent or counted.
