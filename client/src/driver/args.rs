@@ -1,0 +1,206 @@
+//! What was typed. Values stay text here, so that every complaint about one comes from
+//! [`Config`](super::config::Config) in the same form.
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Loads a batchkv cluster, runs a YCSB workload on it and measures.
+#[derive(Debug, Parser)]
+#[command(
+    name = "batchkv-client",
+    version,
+    args_conflicts_with_subcommands = true
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// Everything but a measured run.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Prints the value of KEY.
+    Get {
+        /// The key, as text.
+        key: String,
+        #[command(flatten)]
+        hosts: HostsArgs,
+    },
+    /// Stores VALUE under KEY.
+    Put {
+        /// The key, as text.
+        key: String,
+        /// The value, as text.
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        #[command(flatten)]
+        hosts: HostsArgs,
+    },
+    /// Removes KEY.
+    Delete {
+        /// The key, as text.
+        key: String,
+        #[command(flatten)]
+        hosts: HostsArgs,
+    },
+    /// Makes DIR's summary.json, throughput.csv and latency.hlog from its nodes' files.
+    Merge {
+        /// A run's directory, with client-*/ and server-*.csv.
+        dir: String,
+    },
+}
+
+/// Which servers.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct HostsArgs {
+    /// The servers, in the order of their indices.
+    #[arg(long, value_name = "HOST:PORT,...")]
+    pub(crate) hosts: Option<String>,
+}
+
+/// The flags of a measured run; what is not given is the standard job.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct RunArgs {
+    /// The servers, in the order of their indices [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "HOST:PORT,...")]
+    pub(crate) hosts: Option<String>,
+    /// YCSB workload: A, B, C, D or F [default: B]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) workload: Option<String>,
+    /// Replaces the workload's mix, like read=0.9,update=0.1
+    #[arg(long, value_name = "KIND=SHARE,...")]
+    pub(crate) mix: Option<String>,
+    /// Replaces the workload's key chooser: zipf, ycsb, uniform, latest, hotspot[:RECORDS:OPERATIONS]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) chooser: Option<String>,
+    /// Skew of zipf, ycsb and latest; 0 is uniform [default: 0.99]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) theta: Option<String>,
+    /// Records that are loaded [default: 1000000]
+    #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
+    pub(crate) records: Option<String>,
+    /// Key style: decimal or user [default: decimal]
+    #[arg(long, value_name = "STYLE")]
+    pub(crate) keys: Option<String>,
+    /// Permutes ranks, so that hot records do not have small numbers
+    #[arg(long)]
+    pub(crate) scatter: bool,
+    /// Value lengths: 128, 100..1000 or 100:0.5,1000:0.5 [default: 128]
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    pub(crate) value_bytes: Option<String>,
+    /// Closed loops of this client [default: 128]
+    #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
+    pub(crate) tasks: Option<String>,
+    /// Operations in a request [default: 8192]
+    #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
+    pub(crate) batch_size: Option<String>,
+    /// Unanswered requests of a task to each server [default: 1]
+    #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
+    pub(crate) window: Option<String>,
+    /// Connections to each server [default: as many as it has threads, at least one a worker]
+    #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
+    pub(crate) connections: Option<String>,
+    /// Worker threads [default: the cores, half of them when a server is on this machine]
+    #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
+    pub(crate) threads: Option<String>,
+    /// Seconds that are measured [default: 30]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub(crate) secs: Option<String>,
+    /// Seconds before the measured ones [default: 5]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub(crate) warmup_secs: Option<String>,
+    /// Loads the records first (the default)
+    #[arg(long, overrides_with = "no_load")]
+    pub(crate) load: bool,
+    /// Takes what the servers hold
+    #[arg(long)]
+    pub(crate) no_load: bool,
+    /// Selects the random streams [default: 1]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) seed: Option<String>,
+    /// Which of the run's clients this is, from 0 [default: 0/1]
+    #[arg(long, value_name = "I/N")]
+    pub(crate) client: Option<String>,
+    /// Where the run's clients meet; client 0 listens there
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) barrier: Option<String>,
+    /// Writes summary.json, throughput.csv and latency.hlog there; created if absent
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<String>,
+    /// Does not check the values that are read; qualifies the run
+    #[arg(long)]
+    pub(crate) no_verify: bool,
+}
+
+/// Flags of the course's programs that have another name here.
+const COURSE_NAMES: [(&str, &str); 2] = [("numClients", "tasks"), ("batchSize", "batch-size")];
+
+/// Turns long flags with one dash (`-secs 30`, `-numClients=4`) into our own (`--secs 30`,
+/// `--tasks=4`). Only names that exist are touched, and nothing behind `--`.
+pub(crate) fn rewrite_single_dashes(typed: impl IntoIterator<Item = String>) -> Vec<String> {
+    let command = Args::command();
+    let known: Vec<&str> = command
+        .get_arguments()
+        .filter_map(|argument| argument.get_long())
+        .collect();
+    let mut literal = false;
+    let rewrite = |argument: String| {
+        literal |= argument == "--";
+        if literal {
+            return argument;
+        }
+        let Some(flag) = argument.strip_prefix('-') else {
+            return argument;
+        };
+        let (name, value) = match flag.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (flag, None),
+        };
+        let course = COURSE_NAMES.iter().find(|(theirs, _)| *theirs == name);
+        let name = course.map_or(name, |(_, ours)| ours);
+        match value {
+            _ if !known.contains(&name) => argument,
+            Some(value) => format!("--{name}={value}"),
+            None => format!("--{name}"),
+        }
+    };
+    typed.into_iter().map(rewrite).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(line: &str) -> String {
+        rewrite_single_dashes(line.split(' ').map(str::to_owned)).join(" ")
+    }
+
+    #[test]
+    fn the_course_flags_become_ours() {
+        let course = "client -hosts a:8080,b:8080 -theta 0.99 -workload YCSB-B -secs 30";
+        let ours = "client --hosts a:8080,b:8080 --theta 0.99 --workload YCSB-B --secs 30";
+        assert_eq!(rewritten(course), ours);
+        assert_eq!(
+            rewritten("client -numClients 4 -batchSize=16"),
+            "client --tasks 4 --batch-size=16"
+        );
+    }
+
+    #[test]
+    fn other_words_stay_as_they_are() {
+        for line in [
+            "client --secs 30 -h",
+            "client -unknown 3",
+            "client --theta -1",
+            "client put k -- -secs",
+        ] {
+            assert_eq!(rewritten(line), line);
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

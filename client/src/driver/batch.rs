@@ -1,0 +1,377 @@
+//! A request of the driver: it writes its keys and values into the frame, and looks at the answers.
+//!
+//! Nothing is allocated per operation, and nothing per batch either once enough have been in flight:
+//! the memory of an ended batch is the next one's.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use batchkv_client::exchange::{Exchange, Lost, OperationKind, WrongKind};
+use batchkv_protocol::{Answer, RequestWriter};
+use batchkv_workload::values;
+use batchkv_workload::{Floor, KeyBuf, Stamp, Witness};
+
+use super::lane::Lane;
+use super::tally::Gain;
+use super::verdict::Kinds;
+use super::worker::Worker;
+
+/// What a step does, and what it counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum StepKind {
+    /// A read.
+    Get = 0,
+    /// An update.
+    Update = 1,
+    /// An insert.
+    Insert = 2,
+    /// The first half of a read-modify-write; it counts when the second is answered.
+    ModifyGet = 3,
+    /// The second half.
+    ModifyPut = 4,
+    /// A delete.
+    Delete = 5,
+    /// A put of the load.
+    Load = 6,
+}
+
+impl StepKind {
+    const ALL: [Self; 7] = [
+        Self::Get,
+        Self::Update,
+        Self::Insert,
+        Self::ModifyGet,
+        Self::ModifyPut,
+        Self::Delete,
+        Self::Load,
+    ];
+
+    fn operation(self) -> OperationKind {
+        match self {
+            Self::Get | Self::ModifyGet => OperationKind::Get,
+            Self::Delete => OperationKind::Delete,
+            Self::Update | Self::Insert | Self::ModifyPut | Self::Load => OperationKind::Put,
+        }
+    }
+}
+
+/// One operation on the wire, in eight bytes: record (48 bits), partition (12), kind (4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Step(u64);
+
+const RECORD_BITS: u32 = 48;
+const PARTITION_BITS: u32 = 12;
+const _: () = {
+    assert!(batchkv_protocol::limits::PARTITIONS_MAX as u64 <= 1 << PARTITION_BITS);
+    assert!(batchkv_workload::spec::RECORDS_MAX < 1 << (RECORD_BITS - 1));
+};
+
+impl Step {
+    /// A step on `record`, whose key lies in `partition`.
+    #[inline]
+    pub(crate) fn new(kind: StepKind, record: u64, partition: u32) -> Self {
+        debug_assert!(record < 1 << RECORD_BITS);
+        Self(
+            record
+                | u64::from(partition) << RECORD_BITS
+                | (kind as u64) << (RECORD_BITS + PARTITION_BITS),
+        )
+    }
+
+    #[inline]
+    pub(crate) fn record(self) -> u64 {
+        self.0 & ((1 << RECORD_BITS) - 1)
+    }
+
+    #[inline]
+    pub(crate) fn partition(self) -> u32 {
+        (self.0 >> RECORD_BITS) as u32 & ((1 << PARTITION_BITS) - 1)
+    }
+
+    #[inline]
+    fn kind(self) -> StepKind {
+        // Only `new` makes steps, so the four bits are one of seven.
+        StepKind::ALL[((self.0 >> (RECORD_BITS + PARTITION_BITS)) % 7) as usize]
+    }
+}
+
+/// A step's class when a batch is grouped: its partition.
+impl From<Step> for u32 {
+    #[inline]
+    fn from(step: Step) -> Self {
+        step.partition()
+    }
+}
+
+/// What is remembered of a step on a watched record, from its sending to its answer.
+#[derive(Debug, Clone, Copy)]
+struct Watched {
+    index: u32,
+    note: Note,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Note {
+    /// What the read may not return.
+    Read(Floor),
+    /// The write's sequence.
+    Write(u64),
+}
+
+/// The memory of a batch, used again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    /// In send order: those of one partition stand together, in the order in which they were asked.
+    pub(crate) steps: Vec<Step>,
+    /// Ordered by index.
+    watched: Vec<Watched>,
+}
+
+/// A request on its way.
+pub(crate) struct Batch {
+    worker: Rc<Worker>,
+    lane: Rc<Lane>,
+    /// When its buffer was full: the start of its operations' latency.
+    full: Instant,
+    parts: Parts,
+    /// What was answered since the last frame's end.
+    gain: Gain,
+    /// What was answered at all.
+    answered: Kinds,
+}
+
+impl Batch {
+    /// A batch of the steps in `parts` for the server of `lane`.
+    pub(crate) fn new(worker: Rc<Worker>, lane: Rc<Lane>, parts: Parts, full: Instant) -> Self {
+        Self {
+            worker,
+            lane,
+            full,
+            parts,
+            gain: Gain::default(),
+            answered: Kinds::default(),
+        }
+    }
+
+    #[inline]
+    fn watch(&mut self, index: usize, note: Note) {
+        let index = index as u32;
+        self.parts.watched.push(Watched { index, note });
+    }
+
+    fn note(&self, index: usize) -> Option<Note> {
+        let watched = &self.parts.watched;
+        let place = watched.binary_search_by_key(&(index as u32), |watched| watched.index);
+        place.ok().map(|place| watched[place].note)
+    }
+
+    #[inline]
+    fn write_put(
+        &mut self,
+        index: usize,
+        step: Step,
+        key: &[u8],
+        frame: &mut RequestWriter<'_>,
+    ) -> bool {
+        let worker = &self.worker;
+        // A stamp is lost when the value does not fit: sequences may have gaps.
+        let stamp = match step.kind() {
+            StepKind::Load => worker.writer.borrow().loaded(),
+            _ => worker.writer.borrow_mut().next_stamp(),
+        };
+        let (partition, record) = (step.partition(), step.record());
+        let value_bytes = worker.value_bytes(record, stamp);
+        let Some(room) = frame.put(partition, worker.epoch(partition), key, value_bytes) else {
+            return false;
+        };
+        values::write(key, stamp, room);
+        if Witness::is_sampled(record) && step.kind() != StepKind::Load {
+            let mut witness = worker.witness.borrow_mut();
+            witness.write_sent(record, stamp.sequence);
+            drop(witness);
+            self.watch(index, Note::Write(stamp.sequence));
+        }
+        true
+    }
+
+    #[inline]
+    fn take_value(&mut self, index: usize, step: Step, value: &[u8]) {
+        self.gain.counts.hits += 1;
+        self.answered.hits += 1;
+        if !self.worker.verify {
+            return;
+        }
+        self.gain.checks.verified += 1;
+        let record = step.record();
+        let key = KeyBuf::new(self.worker.key_style, record);
+        match values::check(key.as_bytes(), value) {
+            Ok(Some(stamp)) if stamp.run != self.worker.run => self.gain.checks.foreign += 1,
+            Ok(stamp) if Witness::is_sampled(record) => self.check_stale(index, record, stamp),
+            Ok(_) => {}
+            Err(fault) => {
+                self.gain.checks.damaged += 1;
+                let mut tally = self.worker.tally.borrow_mut();
+                tally.example(|| format!("record {record}: {fault}"));
+            }
+        }
+    }
+
+    fn check_stale(&mut self, index: usize, record: u64, stamp: Option<Stamp>) {
+        let Some(Note::Read(floor)) = self.note(index) else {
+            return;
+        };
+        let worker = &self.worker;
+        let checked = worker.witness.borrow().read_answered(record, floor, stamp);
+        if let Err(stale) = checked {
+            self.gain.checks.stale += 1;
+            worker.tally.borrow_mut().example(|| stale.to_string());
+        }
+    }
+
+    #[inline]
+    fn take_stored(&mut self, index: usize, step: Step) {
+        let record = step.record();
+        let counts = &mut self.gain.counts;
+        self.answered.puts += 1;
+        match step.kind() {
+            StepKind::Insert => {
+                counts.inserts += 1;
+                self.worker.inserts.borrow_mut().acknowledged(record);
+            }
+            StepKind::ModifyPut => counts.read_modify_writes += 1,
+            // The load has no kind of its own; it is in no measured second.
+            _ => counts.updates += 1,
+        }
+        if Witness::is_sampled(record)
+            && let Some(Note::Write(sequence)) = self.note(index)
+        {
+            let mut witness = self.worker.witness.borrow_mut();
+            witness.write_acknowledged(record, sequence);
+        }
+    }
+
+    #[cold]
+    fn take_refusal(&mut self, step: Step, answer: Answer<'_>) {
+        self.gain.checks.errors += 1;
+        let record = step.record();
+        self.worker.witness.borrow_mut().forget(record);
+        let mut tally = self.worker.tally.borrow_mut();
+        tally.example(|| match answer {
+            Answer::Refused(reason) => format!("record {record}: {reason}"),
+            other => format!("record {record}: {other:?}"),
+        });
+    }
+
+    /// Operations of `steps` that were not answered, by kind.
+    fn unanswered(&self, sent: usize) -> Kinds {
+        let mut asked = Kinds::default();
+        for step in &self.parts.steps[..sent] {
+            match step.kind().operation() {
+                OperationKind::Get => asked.gets += 1,
+                OperationKind::Put => asked.puts += 1,
+                OperationKind::Delete => asked.deletes += 1,
+            }
+        }
+        Kinds {
+            gets: asked.gets - self.answered.gets,
+            hits: 0,
+            puts: asked.puts - self.answered.puts,
+            deletes: asked.deletes - self.answered.deletes,
+        }
+    }
+}
+
+impl Exchange for Batch {
+    fn operations(&self) -> usize {
+        self.parts.steps.len()
+    }
+
+    #[inline]
+    fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool {
+        let step = self.parts.steps[index];
+        let worker = &self.worker;
+        let key = KeyBuf::new(worker.key_style, step.record());
+        let (partition, key) = (step.partition(), key.as_bytes());
+        let epoch = worker.epoch(partition);
+        match step.kind() {
+            StepKind::Get | StepKind::ModifyGet => {
+                let fits = frame.get(partition, epoch, key);
+                if fits && worker.verify && Witness::is_sampled(step.record()) {
+                    let floor = worker.witness.borrow().read_sent(step.record());
+                    self.watch(index, Note::Read(floor));
+                }
+                fits
+            }
+            StepKind::Delete => {
+                let fits = frame.delete(partition, epoch, key);
+                if fits && Witness::is_sampled(step.record()) {
+                    worker.witness.borrow_mut().forget(step.record());
+                }
+                fits
+            }
+            _ => self.write_put(index, step, key, frame),
+        }
+    }
+
+    #[inline]
+    fn answer(&mut self, index: usize, answer: Answer<'_>) -> Result<(), WrongKind> {
+        let step = self.parts.steps[index];
+        let kind = step.kind();
+        kind.operation().check(&answer)?;
+        match answer {
+            Answer::Value(value) => {
+                self.answered.gets += 1;
+                self.gain.counts.reads += u64::from(kind == StepKind::Get);
+                self.take_value(index, step, value);
+            }
+            Answer::Missing => {
+                self.answered.gets += 1;
+                self.gain.counts.reads += u64::from(kind == StepKind::Get);
+                self.gain.counts.misses += 1;
+                self.gain.checks.misses += 1;
+            }
+            Answer::Stored => self.take_stored(index, step),
+            Answer::Deleted { .. } => {
+                self.answered.deletes += 1;
+                self.gain.counts.deletes += 1;
+            }
+            Answer::Refused(_) | Answer::WrongOwner(_) => self.take_refusal(step, answer),
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, _operations: usize) {
+        let now = Instant::now();
+        let gain = std::mem::take(&mut self.gain);
+        let latency = now.saturating_duration_since(self.full);
+        self.worker.count(now, self.lane.server, &gain, latency);
+    }
+
+    fn ended(mut self, outcome: Result<(), Lost>) {
+        if let Err(lost) = outcome {
+            let unknown = self.unanswered(lost.sent);
+            self.worker.lost(self.lane.link, &unknown, &lost.cause);
+        }
+        self.parts.steps.clear();
+        self.parts.watched.clear();
+        self.worker.spare.borrow_mut().push(self.parts);
+        self.lane.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_keeps_its_parts() {
+        for kind in StepKind::ALL {
+            for (record, partition) in [(0, 0), (1 << 41, 4095), ((1 << 48) - 1, 17)] {
+                let step = Step::new(kind, record, partition);
+                let parts = (step.kind(), step.record(), step.partition());
+                assert_eq!(parts, (kind, record, partition));
+            }
+        }
+    }
+}

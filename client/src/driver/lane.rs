@@ -1,0 +1,52 @@
+//! A task's way to one server: its window of unanswered requests.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
+/// How many of a task's requests to a server are unanswered, and who waits for there to be fewer.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    /// The server's index.
+    pub(crate) server: usize,
+    /// The worker's connection that the lane uses.
+    pub(crate) link: usize,
+    unanswered: Cell<usize>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Lane {
+    pub(crate) fn new(server: usize, link: usize) -> Self {
+        Self {
+            server,
+            link,
+            unanswered: Cell::new(0),
+            waiting: RefCell::new(None),
+        }
+    }
+
+    /// Waits until fewer than `window` requests are unanswered. Only the lane's task waits here.
+    pub(crate) async fn room(&self, window: usize) {
+        poll_fn(|cx| {
+            if self.unanswered.get() < window {
+                return Poll::Ready(());
+            }
+            *self.waiting.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// A request is about to be submitted.
+    pub(crate) fn enter(&self) {
+        self.unanswered.set(self.unanswered.get() + 1);
+    }
+
+    /// A request has ended.
+    pub(crate) fn leave(&self) {
+        self.unanswered.set(self.unanswered.get() - 1);
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! `batchkv-client merge DIR`: a run's files from those of its clients and servers.
+//!
+//! Reads `DIR/client-*/` and `DIR/server-*.csv`. Histograms are added bucket by bucket and rows
+//! second by second; what is missing, cut off or does not fit makes the run INVALID, with a reason,
+//! and the rest is merged all the same.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::results::latency::{LatencyLog, add, latencies, micros};
+use super::results::series::{Row, Series};
+use super::results::summary::{Counts, ServerPart, Summary};
+use super::results::{ReadError, Results, median, parse};
+use super::verdict::{Account, Judgement, Kinds, Verdict, counts_do_not_fit};
+
+/// One client's directory, and what is in it.
+struct Client {
+    /// The directory's name, `client-node1`.
+    name: String,
+    results: Results,
+}
+
+/// The last row of a server's statistics.
+#[derive(Debug, PartialEq)]
+struct Served {
+    /// The file's name, `server-node0.csv`.
+    name: String,
+    kinds: Kinds,
+}
+
+/// Merges the files in `dir`; nothing is written.
+///
+/// # Errors
+/// When the directory cannot be read, or no client's results can.
+pub(crate) fn merge(dir: &Path) -> Result<Results, MergeError> {
+    let mut faults = Vec::new();
+    let clients = read_clients(dir, &mut faults)?;
+    let servers = read_servers(dir, &mut faults)?;
+    let [first, ..] = clients.as_slice() else {
+        return Err(MergeError::NoClient(dir.into(), faults.join(" ")));
+    };
+    faults.extend(missing_clients(&clients, &first.results.summary));
+    faults.extend(disagreements(&clients));
+    let secs = common_secs(&clients, &mut faults);
+    let series = merge_series(&clients, secs);
+    let latency = merge_latency(&clients, secs);
+    let mut summary = merge_summaries(&clients, &series, &latency);
+    faults.extend(servers_do_not_fit(&summary.per_server, &servers));
+    let judgement = judge(&clients, faults);
+    (summary.verdict, summary.reasons) = (judgement.verdict, judgement.reasons);
+    Ok(Results {
+        summary,
+        series,
+        latency,
+    })
+}
+
+/// Why there is nothing to merge.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MergeError {
+    #[error("{0} cannot be read: {1}")]
+    Directory(PathBuf, io::Error),
+    #[error(
+        "no client's results can be read in {0}: expected are client-*/summary.json, throughput.csv and latency.hlog. {1}"
+    )]
+    NoClient(PathBuf, String),
+}
+
+/// The worst of the clients' verdicts and of what was found here.
+fn judge(clients: &[Client], faults: Vec<String>) -> Judgement {
+    let told_by = |client: &Client, reason: &String| {
+        let all_say_it = clients
+            .iter()
+            .all(|client| client.results.summary.reasons.contains(reason));
+        match all_say_it {
+            true => reason.clone(),
+            false => format!("{}: {reason}", client.name),
+        }
+    };
+    let of = |verdict: Verdict| {
+        let mut reasons: Vec<String> = Vec::new();
+        for client in clients {
+            let summary = &client.results.summary;
+            let wanted = summary.verdict == verdict;
+            for reason in summary.reasons.iter().filter(|_| wanted) {
+                let reason = told_by(client, reason);
+                if !reasons.contains(&reason) {
+                    reasons.push(reason);
+                }
+            }
+        }
+        reasons
+    };
+    let invalid = of(Verdict::Invalid);
+    Judgement::new(faults.into_iter().chain(invalid), of(Verdict::Qualified))
+}
+
+fn read_clients(dir: &Path, faults: &mut Vec<String>) -> Result<Vec<Client>, MergeError> {
+    let mut clients = Vec::new();
+    for name in entries(dir, "client-", "")? {
+        match Results::read(&dir.join(&name)) {
+            Ok(results) => clients.push(Client { name, results }),
+            Err(error) => faults.push(unreadable(&name, &error)),
+        }
+    }
+    Ok(clients)
+}
+
+fn read_servers(dir: &Path, faults: &mut Vec<String>) -> Result<Vec<Option<Served>>, MergeError> {
+    let mut servers = Vec::new();
+    for name in entries(dir, "server-", ".csv")? {
+        let kinds = parse(dir, &name, served);
+        if let Err(error) = &kinds {
+            faults.push(unreadable(&name, error));
+        }
+        servers.push(kinds.ok().map(|kinds| Served { name, kinds }));
+    }
+    Ok(servers)
+}
+
+fn unreadable(name: &str, error: &ReadError) -> String {
+    format!("The results of {name} are needed, but {error}; look at its log.")
+}
+
+/// Names in `dir` between prefix and suffix, in the order of their numbers.
+fn entries(dir: &Path, prefix: &str, suffix: &str) -> Result<Vec<String>, MergeError> {
+    let failed = |error| MergeError::Directory(dir.into(), error);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with(prefix) && name.ends_with(suffix) {
+            names.push(name);
+        }
+    }
+    names.sort_by_key(|name| (number_in(name), name.clone()));
+    Ok(names)
+}
+
+/// The digits of a name as a number, so that node10 comes behind node9.
+fn number_in(name: &str) -> u64 {
+    let digits: String = name.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(u64::MAX)
+}
+
+/// What a server executed, from the last row of its statistics.
+fn served(csv: &str) -> Result<Kinds, String> {
+    let whole = csv.strip_suffix('\n').ok_or("its last line is cut off")?;
+    let mut lines = whole.lines();
+    let header: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
+    let last: Vec<&str> = lines.last().ok_or("it has no row")?.split(',').collect();
+    let column = |name: &str| {
+        let at = header.iter().position(|column| *column == name);
+        let field = last.get(at.ok_or_else(|| format!("it has no column {name}"))?);
+        field
+            .and_then(|field| field.parse().ok())
+            .ok_or_else(|| format!("its last row has no number in column {name}"))
+    };
+    Ok(Kinds {
+        gets: column("gets")?,
+        hits: column("hits")?,
+        puts: column("puts")?,
+        deletes: column("deletes")?,
+    })
+}
+
+/// Clients that the run had, by the flag `client`, and that left no results.
+fn missing_clients(clients: &[Client], first: &Summary) -> Option<String> {
+    let place = |summary: &Summary| {
+        let (client, of) = summary.flags.get("client")?.split_once('/')?;
+        Some((client.parse::<u32>().ok()?, of.parse::<u32>().ok()?))
+    };
+    let (_, expected) = place(first)?;
+    let here: Vec<u32> = clients
+        .iter()
+        .filter_map(|client| place(&client.results.summary))
+        .map(|(client, _)| client)
+        .collect();
+    let missing: Vec<String> = (0..expected)
+        .filter(|client| !here.contains(client))
+        .map(|client| client.to_string())
+        .collect();
+    let complete = missing.is_empty() && here.len() == expected as usize;
+    (!complete).then(|| {
+        format!(
+            "The run had {expected} clients, but there are results of {} (missing: client {}); look \
+             at their logs.",
+            clients.len(),
+            missing.join(", "),
+        )
+    })
+}
+
+/// Clients that did not do the same as the first.
+fn disagreements(clients: &[Client]) -> Option<String> {
+    // What describes the run, not the client; each client has a fingerprint of its own.
+    let shared = |client: &Client| {
+        let summary = &client.results.summary;
+        let mut workload = summary.workload.clone();
+        workload.remove("fingerprint");
+        let flags = ["hosts", "batch-size", "secs", "load", "seed"];
+        (workload, flags.map(|flag| summary.flags.get(flag).cloned()))
+    };
+    let (first, others) = clients.split_first()?;
+    let other = others.iter().find(|other| shared(other) != shared(first))?;
+    Some(format!(
+        "All clients must run the same workload on the same servers, but {} and {} differ; compare \
+         their summary.json.",
+        first.name, other.name
+    ))
+}
+
+/// Seconds that all clients have measured.
+fn common_secs(clients: &[Client], faults: &mut Vec<String>) -> usize {
+    let secs = |client: &Client| {
+        let results = &client.results;
+        results
+            .series
+            .rows
+            .len()
+            .min(results.latency.intervals.len())
+    };
+    let common = clients.iter().map(secs).min().unwrap_or(0);
+    let longest = clients.iter().map(secs).max().unwrap_or(0);
+    if let Some(short) = clients.iter().find(|client| secs(client) < longest) {
+        faults.push(format!(
+            "All clients must measure the same seconds, but {} has {common} of {longest}; look at \
+             its log. The figures are of the first {common}.",
+            short.name
+        ));
+    }
+    common
+}
+
+fn merge_series(clients: &[Client], secs: usize) -> Series {
+    let all = || clients.iter().map(|client| &client.results.series);
+    let rows = (0..secs).map(|second| {
+        let mut sum = Row::default();
+        for series in all() {
+            sum.add(&series.rows[second]);
+        }
+        // Client 0's clock speaks for all.
+        sum.unix_time = clients[0].results.series.rows[second].unix_time;
+        sum
+    });
+    Series {
+        servers: all().map(|series| series.servers).max().unwrap_or(0),
+        rows: rows.collect(),
+    }
+}
+
+fn merge_latency(clients: &[Client], secs: usize) -> LatencyLog {
+    let intervals = (0..secs).map(|second| {
+        let mut sum = latencies();
+        for client in clients {
+            add(&mut sum, &client.results.latency.intervals[second]);
+        }
+        sum
+    });
+    LatencyLog {
+        start_unix_time: clients[0].results.latency.start_unix_time,
+        intervals: intervals.collect(),
+    }
+}
+
+/// Sums and rates; verdict and reasons are still the first client's.
+fn merge_summaries(clients: &[Client], series: &Series, latency: &LatencyLog) -> Summary {
+    let summaries: Vec<&Summary> = clients.iter().map(|c| &c.results.summary).collect();
+    let sum = |field: fn(&Summary) -> u64| summaries.iter().map(|s| field(s)).sum::<u64>();
+    let mut counts = Counts::default();
+    for summary in &summaries {
+        counts.add(&summary.counts);
+    }
+    let mut workload = summaries[0].workload.clone();
+    let fingerprints = summaries
+        .iter()
+        .filter_map(|s| s.workload.get("fingerprint"));
+    let fingerprints: Vec<&str> = fingerprints.map(String::as_str).collect();
+    workload.insert("fingerprint".into(), fingerprints.join(" "));
+    let total = |count: fn(&Row) -> u64| series.rows.iter().map(count).sum::<u64>();
+    let rate = |count: u64| count as f64 / (series.secs() as f64).max(1.0);
+    Summary {
+        ops_per_sec: rate(total(Row::ops)),
+        reads_per_sec: rate(total(|row| row.reads)),
+        writes_per_sec: rate(total(|row| row.writes)),
+        hit_rate: counts.hit_rate(),
+        verified: sum(|s| s.verified),
+        verify_failures: sum(|s| s.verify_failures),
+        errors: sum(|s| s.errors),
+        unknown_ops: sum(|s| s.unknown_ops),
+        measured_secs: series.secs() as f64,
+        latency_us: micros(&latency.total()),
+        per_server: merge_servers(&summaries, series),
+        bytes_sent: sum(|s| s.bytes_sent),
+        bytes_received: sum(|s| s.bytes_received),
+        counts,
+        clients: summaries.len() as u32,
+        workload,
+        ..summaries[0].clone()
+    }
+}
+
+fn merge_servers(summaries: &[&Summary], series: &Series) -> Vec<ServerPart> {
+    let mut parts = server_parts(
+        summaries[0]
+            .per_server
+            .iter()
+            .map(|part| part.address.clone()),
+        series,
+    );
+    for summary in summaries {
+        for (sum, part) in parts.iter_mut().zip(&summary.per_server) {
+            sum.answered.add(&part.answered);
+            sum.unknown.add(&part.unknown);
+        }
+    }
+    parts
+}
+
+/// Each server's rates by the series; what it answered is not filled in.
+pub(crate) fn server_parts(
+    addresses: impl Iterator<Item = String>,
+    series: &Series,
+) -> Vec<ServerPart> {
+    let secs = (series.secs() as f64).max(1.0);
+    let all: u64 = series.rows.iter().map(Row::ops).sum();
+    let part = |(k, address): (usize, String)| {
+        let ops = || series.rows.iter().map(|row| row.server_ops.get(k).copied());
+        let sum: u64 = ops().flatten().sum();
+        ServerPart {
+            address,
+            ops_per_sec: sum as f64 / secs,
+            median_ops_per_sec: median(ops().flatten()),
+            share: sum as f64 / (all as f64).max(1.0),
+            answered: Kinds::default(),
+            unknown: Kinds::default(),
+        }
+    };
+    addresses.enumerate().map(part).collect()
+}
+
+/// Servers whose totals do not fit what all clients together counted.
+fn servers_do_not_fit(parts: &[ServerPart], servers: &[Option<Served>]) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if parts.len() != servers.len() {
+        reasons.push(format!(
+            "The run had {} servers, but there are statistics of {} (server-*.csv); look at the \
+             servers' logs.",
+            parts.len(),
+            servers.len()
+        ));
+        return reasons;
+    }
+    for (part, served) in parts.iter().zip(servers) {
+        let Some(served) = served else { continue };
+        reasons.extend(counts_do_not_fit(&Account {
+            name: format!("{} ({})", part.address, served.name),
+            answered: part.answered,
+            unknown: part.unknown,
+            served: Some(served.kinds),
+        }));
+    }
+    reasons
+}
+
+#[cfg(test)]
+#[path = "merge_tests.rs"]
+mod tests;

@@ -1,0 +1,115 @@
+//! The load driver: what was typed, the run, its results.
+//!
+//! ```text
+//! args -> config -> run (main thread) <--- report: seconds, failures --- control (one a worker)
+//!                    | barrier            ---- command: load, run, ... -->  | connections
+//!                    | board: the workers' seconds                          | task: fills buffers
+//!                    v                                                      | batch: one request
+//!        outcome -> verdict -> results/ -> report                           | tally: counts
+//! merge: the clients' and servers' result files -> verdict -> results/
+//! ```
+
+mod args;
+mod barrier;
+mod batch;
+mod board;
+mod config;
+mod control;
+mod host;
+mod lane;
+mod lookup;
+mod merge;
+mod outcome;
+mod report;
+mod results;
+mod run;
+mod screen;
+mod tally;
+mod task;
+mod verdict;
+mod worker;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use args::{Args, Command, RunArgs, rewrite_single_dashes};
+use clap::Parser;
+use config::{Config, ConfigError};
+use lookup::{Lookup, look};
+use results::Results;
+use screen::{complain, say};
+use tokio::runtime;
+use verdict::Verdict;
+
+/// The run was INVALID, or could not be done.
+const FAILED: u8 = 1;
+/// The command line cannot be understood.
+const WRONG_USAGE: u8 = 2;
+/// Ended by hand with true figures: what shells give for SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// Does what the command line asks for, and gives the exit status.
+pub(crate) fn main(typed: impl IntoIterator<Item = String>) -> ExitCode {
+    let args = match Args::try_parse_from(rewrite_single_dashes(typed)) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are no errors; a closed output is none either.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { WRONG_USAGE } else { 0 });
+        }
+    };
+    let done = match args.command {
+        None => measure(&args.run),
+        Some(Command::Merge { dir }) => merge_files(Path::new(&dir)),
+        Some(Command::Get { key, hosts }) => one(&hosts.hosts, &key, &Lookup::Get),
+        Some(Command::Put { key, value, hosts }) => one(&hosts.hosts, &key, &Lookup::Put(value)),
+        Some(Command::Delete { key, hosts }) => one(&hosts.hosts, &key, &Lookup::Delete),
+    };
+    done.unwrap_or_else(|error| {
+        complain(format_args!("{error:#}"));
+        let usage = error.is::<ConfigError>();
+        ExitCode::from(if usage { WRONG_USAGE } else { FAILED })
+    })
+}
+
+fn measure(typed: &RunArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::new(typed)?;
+    say(format_args!("workload {}", config.spec));
+    let output = config.output.clone();
+    let (results, interrupted) = runtime()?.block_on(run::run(config))?;
+    if let Some(dir) = output {
+        results.write(&dir)?;
+    }
+    say(report::report(&results.summary));
+    let code = exit_code(&results);
+    Ok(match interrupted && code == 0 {
+        true => ExitCode::from(INTERRUPTED),
+        false => ExitCode::from(code),
+    })
+}
+
+fn merge_files(dir: &Path) -> anyhow::Result<ExitCode> {
+    let results = merge::merge(dir)?;
+    results.write(dir)?;
+    say(report::report(&results.summary));
+    Ok(ExitCode::from(exit_code(&results)))
+}
+
+fn one(hosts: &Option<String>, key: &str, lookup: &Lookup) -> anyhow::Result<ExitCode> {
+    let hosts = config::hosts(hosts.as_deref())?;
+    let found = runtime()?.block_on(look(&hosts, key, lookup))?;
+    Ok(ExitCode::from(if found { 0 } else { FAILED }))
+}
+
+fn exit_code(results: &Results) -> u8 {
+    match results.summary.verdict {
+        Verdict::Valid | Verdict::Qualified => 0,
+        Verdict::Invalid => FAILED,
+    }
+}
+
+fn runtime() -> anyhow::Result<runtime::Runtime> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the runtime cannot be started")
+}

@@ -1,0 +1,144 @@
+//! The summary for people.
+
+use std::fmt::Write;
+
+use super::results::summary::Summary;
+use super::screen::grouped;
+use super::verdict::Verdict;
+
+/// The readable summary; its last line is `throughput N.NN ops/s`.
+pub(crate) fn report(summary: &Summary) -> String {
+    let mut text = String::from("\n");
+    for part in [verdict, figures, servers, circumstances] {
+        // Writing to a string cannot fail.
+        let _ = part(summary, &mut text);
+    }
+    let _ = write!(text, "throughput {:.2} ops/s", summary.ops_per_sec);
+    text
+}
+
+fn verdict(summary: &Summary, text: &mut String) -> std::fmt::Result {
+    match summary.verdict {
+        Verdict::Valid => writeln!(text, "verdict     VALID: every check passed")?,
+        other => writeln!(text, "verdict     {other}")?,
+    }
+    for reason in &summary.reasons {
+        writeln!(text, "            - {reason}")?;
+    }
+    Ok(())
+}
+
+fn figures(summary: &Summary, text: &mut String) -> std::fmt::Result {
+    let rate = |rate: f64| grouped(rate as u64);
+    writeln!(
+        text,
+        "operations  {} ops/s over {} s ({} reads/s, {} writes/s)",
+        rate(summary.ops_per_sec),
+        summary.measured_secs,
+        rate(summary.reads_per_sec),
+        rate(summary.writes_per_sec),
+    )?;
+    match summary.hit_rate {
+        Some(hits) => writeln!(text, "hit rate    {:.4} %", hits * 100.0)?,
+        None => writeln!(text, "hit rate    no gets")?,
+    }
+    if let Some(latency) = summary.latency_us {
+        writeln!(
+            text,
+            "latency     p50 {:.0} us, p95 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0}, mean {:.0}\n            \
+             from the batch being full to its answer; closed loop, window {}, {} tasks, batch {}",
+            latency.p50,
+            latency.p95,
+            latency.p99,
+            latency.p999,
+            latency.max,
+            latency.mean,
+            flag(summary, "window"),
+            flag(summary, "tasks"),
+            flag(summary, "batch-size"),
+        )?;
+    }
+    writeln!(
+        text,
+        "checks      {} values checked, {} wrong; {} errors, {} unknown",
+        grouped(summary.verified),
+        grouped(summary.verify_failures),
+        grouped(summary.errors),
+        grouped(summary.unknown_ops),
+    )
+}
+
+fn servers(summary: &Summary, text: &mut String) -> std::fmt::Result {
+    for (k, server) in summary.per_server.iter().enumerate() {
+        writeln!(
+            text,
+            "server {k:<4} {}: {} ops/s, {:.1} % of all",
+            server.address,
+            grouped(server.ops_per_sec as u64),
+            server.share * 100.0
+        )?;
+    }
+    let ops = summary.counts.ops();
+    if ops > 0 {
+        let each = |bytes: u64| bytes as f64 / ops as f64;
+        writeln!(
+            text,
+            "network     {:.1} bytes sent and {:.1} received an operation",
+            each(summary.bytes_sent),
+            each(summary.bytes_received),
+        )?;
+    }
+    Ok(())
+}
+
+fn circumstances(summary: &Summary, text: &mut String) -> std::fmt::Result {
+    let workload = |name: &str| summary.workload.get(name).map_or("?", String::as_str);
+    let loaded = match flag(summary, "load") {
+        "true" => "loaded by this run",
+        _ => "not loaded by this run",
+    };
+    writeln!(text, "workload    {}", workload("line"))?;
+    writeln!(
+        text,
+        "            {loaded}; seed {}, fingerprint {}",
+        flag(summary, "seed"),
+        workload("fingerprint")
+    )?;
+    if summary.counts.read_modify_writes > 0 {
+        writeln!(
+            text,
+            "            a read-modify-write is a get and a put in one batch, one operation; not atomic"
+        )?;
+    }
+    let host = &summary.host;
+    let clients = match summary.clients {
+        1 => "1 client".into(),
+        clients => format!("{clients} clients"),
+    };
+    writeln!(
+        text,
+        "run         {clients}; {}, {} cores, Linux {}; commit {}",
+        host.cpu_model, host.cores, host.kernel, summary.commit
+    )
+}
+
+fn flag<'a>(summary: &'a Summary, name: &str) -> &'a str {
+    summary.flags.get(name).map_or("?", String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::results::summary::tests::example;
+    use super::*;
+
+    #[test]
+    fn the_verdict_comes_first_and_the_throughput_last() {
+        let mut summary = example(2, 3).summary;
+        summary.verdict = Verdict::Qualified;
+        summary.reasons.push("Because.".into());
+        let text = report(&summary);
+        assert!(text.starts_with("\nverdict     QUALIFIED\n            - Because.\n"));
+        assert_eq!(text.lines().last(), Some("throughput 1000.00 ops/s"));
+        assert!(text.contains("10.10.1.2:8080: 0 ops/s, 0.0 % of all"));
+    }
+}

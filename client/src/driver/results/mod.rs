@@ -1,0 +1,133 @@
+//! The three files of a client, and of a whole run: what they hold, how they are written and read.
+
+pub(crate) mod latency;
+pub(crate) mod series;
+pub(crate) mod summary;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use latency::LatencyLog;
+use series::Series;
+use summary::Summary;
+
+/// Names of the files in their directory.
+pub(crate) const SUMMARY_FILE: &str = "summary.json";
+pub(crate) const SERIES_FILE: &str = "throughput.csv";
+pub(crate) const LATENCY_FILE: &str = "latency.hlog";
+
+/// Why a result file cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error("{0} cannot be read: {1}")]
+    Io(PathBuf, io::Error),
+    #[error("{0} is damaged or cut off: {1}")]
+    Damaged(PathBuf, String),
+}
+
+/// What a client, or a whole run, has measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Results {
+    pub(crate) summary: Summary,
+    pub(crate) series: Series,
+    pub(crate) latency: LatencyLog,
+}
+
+impl Results {
+    /// Writes the three files into `dir`, which is created if absent; the summary last.
+    ///
+    /// # Errors
+    /// When a file cannot be written; the error names it.
+    pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir).map_err(|error| named(dir, error))?;
+        let put = |name: &str, bytes: &[u8]| {
+            let path = dir.join(name);
+            fs::write(&path, bytes).map_err(|error| named(&path, error))
+        };
+        put(SERIES_FILE, self.series.to_csv().as_bytes())?;
+        put(LATENCY_FILE, &self.latency.to_bytes())?;
+        put(SUMMARY_FILE, self.summary.to_json().as_bytes())
+    }
+
+    /// Reads what [`write`](Self::write) wrote.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged or cut off.
+    pub(crate) fn read(dir: &Path) -> Result<Self, ReadError> {
+        let summary = parse(dir, SUMMARY_FILE, |text| Summary::from_json(text))?;
+        let series = parse(dir, SERIES_FILE, Series::from_csv)?;
+        let latency = parse(dir, LATENCY_FILE, |text| {
+            LatencyLog::from_bytes(text.as_bytes())
+        })?;
+        Ok(Self {
+            summary,
+            series,
+            latency,
+        })
+    }
+}
+
+/// Reads a text file and what is in it.
+pub(crate) fn parse<T>(
+    dir: &Path,
+    name: &str,
+    parser: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<T, ReadError> {
+    let path = dir.join(name);
+    let text = fs::read_to_string(&path).map_err(|error| ReadError::Io(path.clone(), error))?;
+    parser(&text).map_err(|reason| ReadError::Damaged(path, reason))
+}
+
+fn named(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("{} cannot be written: {error}", path.display()),
+    )
+}
+
+/// The middle value of a list, 0 when it is empty; the mean of the middle two when even.
+pub(crate) fn median(values: impl IntoIterator<Item = u64>) -> f64 {
+    let mut sorted: Vec<u64> = values.into_iter().collect();
+    sorted.sort_unstable();
+    match (sorted.len(), sorted.len() / 2) {
+        (0, _) => 0.0,
+        (n, half) if n % 2 == 1 => sorted[half] as f64,
+        (_, half) => (sorted[half - 1] as f64 + sorted[half] as f64) / 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use summary::tests::example;
+
+    #[test]
+    fn what_was_written_is_read() {
+        let dir = std::env::temp_dir().join(format!("batchkv-results-{}", std::process::id()));
+        let results = example(2, 3);
+        results.write(&dir).unwrap();
+        let read = Results::read(&dir).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(read.summary.to_json(), results.summary.to_json());
+        assert_eq!(read.series, results.series);
+        assert_eq!(read.latency.intervals, results.latency.intervals);
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let error = Results::read(Path::new("/nonexistent/batchkv")).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("/nonexistent/batchkv/summary.json")
+        );
+    }
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median([]), 0.0);
+        assert_eq!(median([3, 1, 2]), 2.0);
+        assert_eq!(median([4, 1, 2, 3]), 2.5);
+    }
+}

@@ -1,0 +1,254 @@
+//! `summary.json`: the same for a client and for a whole run.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::host::Host;
+use super::super::verdict::{Kinds, Verdict};
+
+/// Version of the file; it changes when a key changes its meaning or goes away.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+/// What a run came to. Rates and counts are of the measured window unless they say otherwise; an
+/// operation counts when its answer was decoded.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    /// [`FORMAT_VERSION`].
+    pub(crate) format_version: u32,
+    pub(crate) verdict: Verdict,
+    /// Sentences: what was expected, what was seen, what to do.
+    pub(crate) reasons: Vec<String>,
+    pub(crate) ops_per_sec: f64,
+    pub(crate) reads_per_sec: f64,
+    pub(crate) writes_per_sec: f64,
+    /// Gets that found a value, of all gets; null without gets.
+    pub(crate) hit_rate: Option<f64>,
+    /// Values that were checked, from the first to the last request.
+    pub(crate) verified: u64,
+    /// Values that were wrong or stale, from the first to the last request.
+    pub(crate) verify_failures: u64,
+    /// Operations that were refused, from the first to the last request.
+    pub(crate) errors: u64,
+    /// Operations without answer, from the first to the last request.
+    pub(crate) unknown_ops: u64,
+    /// Length of the measured window.
+    pub(crate) measured_secs: f64,
+    /// Per operation: from the moment its batch was full to its answer's decoding; null when nothing
+    /// was measured.
+    pub(crate) latency_us: Option<LatencyMicros>,
+    pub(crate) per_server: Vec<ServerPart>,
+    /// Over all connections, framing included.
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) counts: Counts,
+    /// Clients that are in these figures.
+    pub(crate) clients: u32,
+    /// Name and value of all that defines the workload, and its fingerprint.
+    pub(crate) workload: BTreeMap<String, String>,
+    /// The flags that would give this run.
+    pub(crate) flags: BTreeMap<String, String>,
+    pub(crate) host: Host,
+    /// The source's commit.
+    pub(crate) commit: String,
+}
+
+/// Latencies in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LatencyMicros {
+    pub(crate) mean: f64,
+    pub(crate) p50: f64,
+    pub(crate) p95: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+    pub(crate) max: f64,
+}
+
+/// One server's part in the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ServerPart {
+    pub(crate) address: String,
+    pub(crate) ops_per_sec: f64,
+    /// Median over the window's seconds.
+    pub(crate) median_ops_per_sec: f64,
+    /// Of all operations, 0 to 1.
+    pub(crate) share: f64,
+    /// What the server answered, from the first to the last request.
+    pub(crate) answered: Kinds,
+    /// What it was sent and did not answer, from the first to the last request.
+    pub(crate) unknown: Kinds,
+}
+
+/// Operations of the measured window by kind, and what the gets among them found. A
+/// read-modify-write counts as one operation, when its put was answered; its get counts among hits
+/// and misses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) reads: u64,
+    pub(crate) updates: u64,
+    pub(crate) inserts: u64,
+    pub(crate) read_modify_writes: u64,
+    pub(crate) deletes: u64,
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+}
+
+impl Counts {
+    /// Operations of all kinds.
+    pub(crate) fn ops(&self) -> u64 {
+        self.reads + self.writes()
+    }
+
+    /// Operations that change something.
+    pub(crate) fn writes(&self) -> u64 {
+        self.updates + self.inserts + self.read_modify_writes + self.deletes
+    }
+
+    /// Operations by the workload's kind.
+    pub(crate) fn by_kind(&self) -> [u64; 5] {
+        [
+            self.reads,
+            self.updates,
+            self.inserts,
+            self.read_modify_writes,
+            self.deletes,
+        ]
+    }
+
+    /// Gets that found a value, of all gets.
+    pub(crate) fn hit_rate(&self) -> Option<f64> {
+        let gets = self.hits + self.misses;
+        (gets > 0).then(|| self.hits as f64 / gets as f64)
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.reads += other.reads;
+        self.updates += other.updates;
+        self.inserts += other.inserts;
+        self.read_modify_writes += other.read_modify_writes;
+        self.deletes += other.deletes;
+        self.hits += other.hits;
+        self.misses += other.misses;
+    }
+}
+
+impl Summary {
+    pub(crate) fn to_json(&self) -> String {
+        let json = serde_json::to_string_pretty(self);
+        json.expect("maps with text keys and plain values have no encoding that fails") + "\n"
+    }
+
+    /// Reads [`to_json`](Self::to_json)'s text.
+    ///
+    /// # Errors
+    /// When the text is no summary of this version.
+    pub(crate) fn from_json(text: &str) -> Result<Self, String> {
+        let summary: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if summary.format_version != FORMAT_VERSION {
+            let version = summary.format_version;
+            return Err(format!(
+                "its format_version is {version} instead of {FORMAT_VERSION}"
+            ));
+        }
+        Ok(summary)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::super::latency::{LatencyLog, latencies, micros};
+    use super::super::series::{Row, Series};
+    use super::super::{Results, median};
+    use super::*;
+
+    /// A valid client's results: `secs` seconds with 950 reads and 50 writes each, over `servers`
+    /// servers with all operations on the first.
+    pub(crate) fn example(servers: usize, secs: u64) -> Results {
+        let row = |second: u64| Row {
+            unix_time: 1_790_000_000.0 + second as f64,
+            reads: 950,
+            writes: 50,
+            misses: 0,
+            errors: 0,
+            server_ops: (0..servers)
+                .map(|k| if k == 0 { 1000 } else { 0 })
+                .collect(),
+        };
+        let series = Series {
+            servers,
+            rows: (1..=secs).map(row).collect(),
+        };
+        let mut interval = latencies();
+        interval.record_n(250_000, 1000).unwrap();
+        let latency = LatencyLog {
+            start_unix_time: 1_790_000_000.0,
+            intervals: vec![interval; secs as usize],
+        };
+        let kinds = Kinds {
+            gets: 950 * secs,
+            hits: 950 * secs,
+            puts: 50 * secs,
+            ..Kinds::default()
+        };
+        let part = |k: usize| ServerPart {
+            address: format!("10.10.1.{}:8080", k + 1),
+            ops_per_sec: if k == 0 { 1000.0 } else { 0.0 },
+            median_ops_per_sec: median(series.rows.iter().map(|row| row.server_ops[k])),
+            share: if k == 0 { 1.0 } else { 0.0 },
+            answered: if k == 0 { kinds } else { Kinds::default() },
+            unknown: Kinds::default(),
+        };
+        let summary = Summary {
+            format_version: FORMAT_VERSION,
+            verdict: Verdict::Valid,
+            reasons: Vec::new(),
+            ops_per_sec: 1000.0,
+            reads_per_sec: 950.0,
+            writes_per_sec: 50.0,
+            hit_rate: Some(1.0),
+            verified: 950 * secs,
+            verify_failures: 0,
+            errors: 0,
+            unknown_ops: 0,
+            measured_secs: secs as f64,
+            latency_us: micros(&latency.total()),
+            per_server: (0..servers).map(part).collect(),
+            bytes_sent: 1,
+            bytes_received: 2,
+            counts: Counts {
+                reads: 950 * secs,
+                updates: 50 * secs,
+                hits: 950 * secs,
+                ..Counts::default()
+            },
+            clients: 1,
+            workload: BTreeMap::from([("fingerprint".into(), "00".into())]),
+            flags: BTreeMap::from([("client".into(), "0/1".into()), ("seed".into(), "1".into())]),
+            host: Host::default(),
+            commit: "unknown".into(),
+        };
+        Results {
+            summary,
+            series,
+            latency,
+        }
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        let mut summary = example(1, 1).summary;
+        summary.format_version = 2;
+        let reason = Summary::from_json(&summary.to_json()).unwrap_err();
+        assert_eq!(reason, "its format_version is 2 instead of 1");
+    }
+
+    #[test]
+    fn verdicts_are_written_in_capitals() {
+        assert!(
+            example(1, 1)
+                .summary
+                .to_json()
+                .contains("\"verdict\": \"VALID\"")
+        );
+    }
+}

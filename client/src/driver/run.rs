@@ -1,0 +1,298 @@
+//! A measured run, from the main thread: connect, load, warm up, measure, settle.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{sleep_until, timeout};
+
+use super::barrier::{Barrier, Meeting};
+use super::board::Board;
+use super::config::Config;
+use super::control::{self, Command, Message, Outcome, Report};
+use super::outcome::{Ending, results};
+use super::results::Results;
+use super::screen::{grouped, say};
+
+/// Time for all clients to come to the first meeting: ssh and builds differ.
+const JOIN_TIME: Duration = Duration::from_secs(60);
+/// Time for the slowest client's load beyond one's own.
+const LOAD_TIME: Duration = Duration::from_secs(3600);
+/// Time for the slowest client at the other meetings, which all reach by the clock.
+const MEETING_TIME: Duration = Duration::from_secs(30);
+/// Time for what is under way when sending ends.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// Does the run; gives its results, and whether it was ended by hand.
+///
+/// # Errors
+/// When it could not begin: no server, no other client, no thread. What goes wrong later is in the
+/// results.
+pub(crate) async fn run(config: Config) -> anyhow::Result<(Results, bool)> {
+    let config = Arc::new(config);
+    let mut signals = Signals::new().context("signals cannot be waited for")?;
+    let agreement = config.agreement();
+    let join = Barrier::join(&config.place, &agreement, JOIN_TIME);
+    let (barrier, id) = tokio::select! {
+        joined = join => joined?,
+        () = signals.wait() => bail!("ended by hand before the run began"),
+    };
+    let mut run = Run::start(Arc::clone(&config), id, signals)?;
+    run.barrier = Some(barrier);
+    run.connect().await?;
+    let window_start = run.stages().await;
+    run.finish(window_start).await
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+struct Run {
+    config: Arc<Config>,
+    workers: Vec<UnboundedSender<Command>>,
+    reports: UnboundedReceiver<Report>,
+    signals: Signals,
+    /// Gone once this client will not come to the others' meetings any more.
+    barrier: Option<Barrier>,
+    board: Board,
+    connections: usize,
+    /// Workers that have said the last thing that was waited for.
+    done: usize,
+    outcomes: Vec<Outcome>,
+    failures: Vec<String>,
+    interrupted: bool,
+}
+
+impl Run {
+    fn start(config: Arc<Config>, id: u16, signals: Signals) -> anyhow::Result<Self> {
+        let (report, reports) = unbounded_channel();
+        let start = |index| control::start(Arc::clone(&config), id, index, report.clone());
+        let workers = (0..config.threads).map(start).collect::<Result<_, _>>();
+        Ok(Self {
+            workers: workers.context("a worker's thread cannot be started")?,
+            reports,
+            signals,
+            barrier: None,
+            board: Board::new(config.threads, config.hosts.len()),
+            connections: 0,
+            done: 0,
+            outcomes: Vec::new(),
+            failures: Vec::new(),
+            interrupted: false,
+            config,
+        })
+    }
+
+    async fn connect(&mut self) -> anyhow::Result<()> {
+        self.all_done(None).await;
+        if let Some(failure) = self.failures.first() {
+            bail!("{failure}");
+        }
+        if self.interrupted {
+            bail!("ended by hand before the run began");
+        }
+        say(format_args!(
+            "connected to {} with {} connections of {} workers",
+            self.config.hosts.join(", "),
+            self.connections,
+            self.config.threads,
+        ));
+        Ok(())
+    }
+
+    /// Load, warm-up and window; gives the window's start.
+    async fn stages(&mut self) -> Option<Instant> {
+        if self.config.load {
+            let begin = Instant::now();
+            self.command(Command::Load);
+            self.all_done(None).await;
+            if !self.is_ending() {
+                let records = grouped(self.config.spec.records());
+                let secs = begin.elapsed().as_secs_f64();
+                say(format_args!(
+                    "loaded {records} records (all clients together) in {secs:.2} s"
+                ));
+            }
+        }
+        self.meet(Meeting::Loaded, LOAD_TIME).await?;
+        self.command(Command::Run);
+        let warm = Instant::now() + Duration::from_secs(self.config.warmup_secs);
+        self.wait_until(warm).await;
+        let start = self.meet(Meeting::WarmedUp, MEETING_TIME).await;
+        let Some(start) = start else {
+            self.command(Command::Stop);
+            self.all_done(Some(Instant::now() + DRAIN_TIME)).await;
+            return None;
+        };
+        let secs = self.config.measured_secs;
+        self.command(Command::Measure(start, secs));
+        let end = start + Duration::from_secs(secs);
+        self.all_done(Some(end + DRAIN_TIME)).await;
+        self.meet(Meeting::Stopped, MEETING_TIME).await;
+        Some(start)
+    }
+
+    fn is_ending(&self) -> bool {
+        self.interrupted || !self.failures.is_empty()
+    }
+
+    fn command(&mut self, command: Command) {
+        self.done = 0;
+        for worker in &self.workers {
+            // A worker that has ended has said why.
+            let _ = worker.send(command);
+        }
+    }
+
+    /// Waits until every worker has said that it is done. From `deadline` on, or some time after
+    /// the run began to end early, what is under way is given up.
+    async fn all_done(&mut self, deadline: Option<Instant>) {
+        let mut deadline = deadline;
+        let mut ending = false;
+        while self.done < self.workers.len() {
+            if self.is_ending() && !ending {
+                ending = true;
+                let done = self.done;
+                self.command(Command::Stop);
+                self.done = done;
+                deadline = Some(Instant::now() + DRAIN_TIME);
+            }
+            if self.event(deadline).await {
+                continue;
+            }
+            if ending {
+                break;
+            }
+            let limit = DRAIN_TIME.as_secs();
+            self.failures.push(format!(
+                "Every request must be answered within {limit} s of the end, but some were not; look \
+                 at the servers' logs."
+            ));
+            let done = self.done;
+            self.command(Command::Abort);
+            self.done = done;
+        }
+    }
+
+    /// Waits until `instant`, or until the run ends early.
+    async fn wait_until(&mut self, instant: Instant) {
+        while !self.is_ending() && self.event(Some(instant)).await {}
+    }
+
+    /// Takes one message or signal; `false` at the deadline.
+    async fn event(&mut self, deadline: Option<Instant>) -> bool {
+        let late = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            report = self.reports.recv() => match report {
+                Some((_, message)) => self.take(message),
+                // The senders are gone with their threads.
+                None => self.done = self.workers.len(),
+            },
+            () = self.signals.wait(), if !self.interrupted => self.interrupted = true,
+            () = late => return false,
+        }
+        true
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Connected(connections) => {
+                self.connections += connections;
+                self.done += 1;
+            }
+            Message::Done => self.done += 1,
+            Message::Second(closed) => {
+                if let Some(line) = self.board.add(&closed) {
+                    say(line);
+                }
+            }
+            Message::Failed(text) => {
+                super::screen::complain(&text);
+                self.failures.push(text);
+            }
+            Message::Finished(outcome) => {
+                self.outcomes.push(outcome);
+                self.done += 1;
+            }
+        }
+    }
+
+    /// Meets the other clients; `None` when the run ends early, also because they did not come.
+    async fn meet(&mut self, meeting: Meeting, limit: Duration) -> Option<Instant> {
+        let mut barrier = self.barrier.take()?;
+        if self.is_ending() {
+            return None;
+        }
+        let met = {
+            let meet = barrier.meet(meeting, limit);
+            tokio::pin!(meet);
+            loop {
+                tokio::select! {
+                    met = &mut meet => break met,
+                    _ = self.event(None) => if self.is_ending() {
+                        return None;
+                    },
+                }
+            }
+        };
+        match met {
+            Ok(start) => {
+                self.barrier = Some(barrier);
+                Some(start.into())
+            }
+            Err(error) => {
+                self.failures.push(format!(
+                    "All clients must meet, but {error}; look at its log."
+                ));
+                None
+            }
+        }
+    }
+
+    /// Closes all connections, and makes the results.
+    async fn finish(mut self, window_start: Option<Instant>) -> anyhow::Result<(Results, bool)> {
+        self.command(Command::Finish);
+        let settle =
+            async { while self.outcomes.len() < self.workers.len() && self.event(None).await {} };
+        let settled = timeout(2 * DRAIN_TIME, settle).await;
+        if settled.is_err() {
+            self.failures
+                .push("Every worker must end, but one does not; please report it.".into());
+        }
+        let start = window_start.map_or(UNIX_EPOCH, |start| SystemTime::now() - start.elapsed());
+        let ending = Ending {
+            outcomes: self.outcomes,
+            failures: self.failures,
+            interrupted: self.interrupted,
+            start: start.duration_since(UNIX_EPOCH).unwrap_or_default(),
+        };
+        let results = results(&self.config, &self.board, ending)?;
+        Ok((results, self.interrupted))
+    }
+}

@@ -1,0 +1,249 @@
+//! What a worker counts, second by second.
+//!
+//! Seconds are exact multiples from a stage's start, and an answer counts in the second in which it
+//! was decoded: whoever brings answers brings the time, and closes the seconds that are over. The
+//! sums of a second go to the main thread whole, with their histogram.
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use batchkv_client::connection::Traffic;
+
+use super::results::latency::{Latencies, latencies};
+use super::results::summary::Counts;
+use super::verdict::Checks;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Faults that are kept in words.
+const EXAMPLES_MAX: usize = 3;
+
+/// The parts of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Load,
+    WarmUp,
+    /// The window that the results are of.
+    Measured,
+    /// Behind the window's end: what is still answered counts in no second.
+    Over,
+}
+
+/// One second, or what was of it when its stage ended.
+#[derive(Debug)]
+pub(crate) struct Interval {
+    pub(crate) counts: Counts,
+    pub(crate) errors: u64,
+    /// By server.
+    pub(crate) server_ops: Vec<u64>,
+    pub(crate) latencies: Latencies,
+    /// Moved in this second, over all connections.
+    pub(crate) traffic: Traffic,
+}
+
+impl Interval {
+    pub(crate) fn new(servers: usize) -> Self {
+        Self {
+            counts: Counts::default(),
+            errors: 0,
+            server_ops: vec![0; servers],
+            latencies: latencies(),
+            traffic: Traffic::default(),
+        }
+    }
+}
+
+/// What a frame's answers came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Gain {
+    pub(crate) counts: Counts,
+    pub(crate) checks: Checks,
+}
+
+/// One worker's counts.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    stage: Stage,
+    stage_start: Instant,
+    /// Seconds of the stage that were handed over.
+    seconds: u64,
+    /// When the window begins, and its seconds, once that is known.
+    window: Option<(Instant, u64)>,
+    open: Interval,
+    /// Traffic at the start of the open second.
+    traffic_before: Traffic,
+    /// From the first to the last request.
+    pub(crate) checks: Checks,
+    pub(crate) examples: Vec<String>,
+}
+
+/// A second that is over.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    pub(crate) stage: Stage,
+    /// From 1.
+    pub(crate) second: u64,
+    pub(crate) interval: Interval,
+}
+
+impl Tally {
+    pub(crate) fn new(servers: usize, now: Instant) -> Self {
+        Self {
+            stage: Stage::Over,
+            stage_start: now,
+            seconds: 0,
+            window: None,
+            open: Interval::new(servers),
+            traffic_before: Traffic::default(),
+            checks: Checks::default(),
+            examples: Vec::new(),
+        }
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Begins the load or the warm-up now.
+    pub(crate) fn begin(&mut self, stage: Stage, now: Instant, traffic: Traffic) {
+        self.stage = stage;
+        self.stage_start = now;
+        self.seconds = 0;
+        self.open = Interval::new(self.open.server_ops.len());
+        self.traffic_before = traffic;
+    }
+
+    /// Lets the warm-up become the measured window of `secs` seconds at `start`.
+    pub(crate) fn measure(&mut self, start: Instant, secs: u64) {
+        self.window = Some((start, secs));
+    }
+
+    /// Ends the window early; the open second is dropped.
+    pub(crate) fn stop(&mut self) {
+        self.stage = Stage::Over;
+        self.window = None;
+    }
+
+    /// When a second or the stage ends next; `None` when nothing is counted.
+    pub(crate) fn boundary(&self) -> Option<Instant> {
+        let second = self.stage_start + SECOND * (self.seconds + 1) as u32;
+        match (self.stage, self.window) {
+            (Stage::Over, _) => None,
+            (Stage::WarmUp, Some((start, _))) => Some(second.min(start)),
+            _ => Some(second),
+        }
+    }
+
+    /// Closes one second that is over by `now`, if there is one.
+    pub(crate) fn close(&mut self, now: Instant, traffic: Traffic) -> Option<Closed> {
+        let boundary = self.boundary().filter(|boundary| now >= *boundary)?;
+        let mut interval = Interval::new(self.open.server_ops.len());
+        mem::swap(&mut interval, &mut self.open);
+        interval.traffic = Traffic {
+            bytes_sent: traffic.bytes_sent - self.traffic_before.bytes_sent,
+            bytes_received: traffic.bytes_received - self.traffic_before.bytes_received,
+        };
+        self.traffic_before = traffic;
+        self.seconds += 1;
+        let closed = Closed {
+            stage: self.stage,
+            second: self.seconds,
+            interval,
+        };
+        match self.window {
+            Some((start, _)) if self.stage == Stage::WarmUp && boundary == start => {
+                (self.stage, self.stage_start, self.seconds) = (Stage::Measured, start, 0);
+            }
+            Some((_, secs)) if self.stage == Stage::Measured && self.seconds == secs => self.stop(),
+            _ => {}
+        }
+        Some(closed)
+    }
+
+    /// Counts what `server` answered after `latency`. The seconds before must have been closed.
+    pub(crate) fn add(&mut self, server: usize, gain: &Gain, latency: Duration) {
+        self.checks.add(&gain.checks);
+        let ops = gain.counts.ops();
+        self.open.counts.add(&gain.counts);
+        self.open.errors += gain.checks.errors;
+        self.open.server_ops[server] += ops;
+        if ops > 0 {
+            let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+            self.open.latencies.saturating_record_n(nanos, ops);
+        }
+    }
+
+    /// Keeps the first faults in words.
+    #[cold]
+    pub(crate) fn example(&mut self, words: impl FnOnce() -> String) {
+        if self.examples.len() < EXAMPLES_MAX {
+            self.examples.push(words());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gain(reads: u64) -> Gain {
+        Gain {
+            counts: Counts {
+                reads,
+                ..Counts::default()
+            },
+            checks: Checks::default(),
+        }
+    }
+
+    /// Closes what is over at `now`: stage, second and reads of each.
+    fn closed(tally: &mut Tally, now: Instant) -> Vec<(Stage, u64, u64)> {
+        std::iter::from_fn(|| tally.close(now, Traffic::default()))
+            .map(|closed| (closed.stage, closed.second, closed.interval.counts.reads))
+            .collect()
+    }
+
+    #[test]
+    fn answers_count_in_the_second_in_which_they_came() {
+        let t0 = Instant::now();
+        let mut tally = Tally::new(1, t0);
+        tally.begin(Stage::Load, t0, Traffic::default());
+        tally.add(0, &gain(1), SECOND);
+        assert_eq!(closed(&mut tally, t0 + SECOND / 2), []);
+        tally.add(0, &gain(2), SECOND);
+        let expected = [(Stage::Load, 1, 3), (Stage::Load, 2, 0)];
+        assert_eq!(closed(&mut tally, t0 + SECOND * 2), expected);
+    }
+
+    #[test]
+    fn the_window_begins_and_ends_at_its_instants() {
+        let t0 = Instant::now();
+        let start = t0 + SECOND * 3 / 2;
+        let mut tally = Tally::new(1, t0);
+        tally.begin(Stage::WarmUp, t0, Traffic::default());
+        tally.measure(start, 2);
+        tally.add(0, &gain(7), SECOND);
+        let warm = [(Stage::WarmUp, 1, 7), (Stage::WarmUp, 2, 0)];
+        assert_eq!(closed(&mut tally, start), warm);
+        tally.add(0, &gain(5), SECOND);
+        assert_eq!(tally.boundary(), Some(start + SECOND));
+        let window = [(Stage::Measured, 1, 5), (Stage::Measured, 2, 0)];
+        assert_eq!(closed(&mut tally, start + SECOND * 9), window);
+        assert_eq!((tally.stage(), tally.boundary()), (Stage::Over, None));
+        tally.add(0, &gain(1), SECOND);
+        assert_eq!(closed(&mut tally, start + SECOND * 20), []);
+    }
+
+    #[test]
+    fn each_operation_of_a_frame_has_its_latency() {
+        let t0 = Instant::now();
+        let mut tally = Tally::new(2, t0);
+        tally.begin(Stage::Load, t0, Traffic::default());
+        tally.add(1, &gain(10), Duration::from_micros(5));
+        let interval = tally
+            .close(t0 + SECOND, Traffic::default())
+            .unwrap()
+            .interval;
+        assert_eq!(interval.server_ops, [0, 10]);
+        assert_eq!(interval.latencies.count_at(5_000), 10);
+    }
+}

@@ -1,0 +1,165 @@
+//! A closed loop: asks, fills one buffer a server, sends what is full.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use batchkv_workload::{Identity, KeyBuf, Kind, LoadOrder, Operation, Phase, Stream};
+
+use super::batch::{Batch, Step, StepKind};
+use super::lane::Lane;
+use super::tally::Stage;
+use super::worker::Worker;
+
+/// Where a task's operations come from.
+pub(crate) enum Source {
+    /// The records of the worker's share, which its tasks divide among them; ends.
+    Load(Rc<RefCell<LoadOrder>>),
+    /// The task's own stream; endless.
+    Run {
+        identity: Identity,
+        stream: Box<Stream>,
+    },
+}
+
+impl Source {
+    /// The stream of the warm-up; the measured one takes its place with the window's start.
+    pub(crate) fn warm_up(worker: &Worker, task: u32) -> Self {
+        let identity = Identity {
+            seed: worker.seed,
+            client: worker.client,
+            task,
+            phase: Phase::WarmUp,
+        };
+        Self::Run {
+            identity,
+            stream: Box::new(Stream::new(&worker.spec, identity)),
+        }
+    }
+}
+
+/// One task.
+pub(crate) struct Task {
+    worker: Rc<Worker>,
+    source: Source,
+    buffers: Vec<Buffer>,
+    /// Steps that make a buffer full.
+    full_steps: usize,
+}
+
+/// The open buffer for one server, in the order in which operations were asked for.
+struct Buffer {
+    lane: Rc<Lane>,
+    steps: Vec<Step>,
+}
+
+impl Task {
+    /// Task number `task` of the client.
+    pub(crate) fn new(worker: Rc<Worker>, task: u32, source: Source) -> Self {
+        let pairs = worker.spec.mix().share(Kind::ReadModifyWrite) > 0.0;
+        let buffer = |server| Buffer {
+            lane: Rc::new(Lane::new(server, worker.link_of(server, task))),
+            steps: Vec::with_capacity(worker.batch_size),
+        };
+        Self {
+            source,
+            buffers: (0..worker.servers()).map(buffer).collect(),
+            // Room for both halves of a read-modify-write is left.
+            full_steps: worker.batch_size - usize::from(pairs),
+            worker,
+        }
+    }
+
+    /// Goes on until the source ends or the worker stops, then waits for the last answers.
+    pub(crate) async fn run(mut self) {
+        while let Some(server) = self.fill() {
+            self.send(server, Instant::now()).await;
+            if self.worker.is_stopping() {
+                break;
+            }
+        }
+        for server in 0..self.buffers.len() {
+            // What the load has left.
+            if !self.buffers[server].steps.is_empty() {
+                self.send(server, Instant::now()).await;
+            }
+        }
+        for buffer in &self.buffers {
+            buffer.lane.room(1).await;
+        }
+    }
+
+    /// Asks for operations until a server's buffer is full, and says whose; `None` when the source
+    /// has ended.
+    fn fill(&mut self) -> Option<usize> {
+        let worker = Rc::clone(&self.worker);
+        match &mut self.source {
+            Source::Load(order) => {
+                for record in &mut *order.borrow_mut() {
+                    let full = push(&worker, &mut self.buffers, StepKind::Load, record);
+                    if full.1 >= self.full_steps {
+                        return Some(full.0);
+                    }
+                }
+                None
+            }
+            Source::Run { identity, stream } => {
+                if worker.stage() != Stage::WarmUp && identity.phase == Phase::WarmUp {
+                    identity.phase = Phase::Run;
+                    **stream = Stream::new(&worker.spec, *identity);
+                }
+                let mut inserts = worker.inserts.borrow_mut();
+                loop {
+                    let operation = stream.next(&mut inserts);
+                    let (server, steps) = ask(&worker, &mut self.buffers, operation);
+                    if steps >= self.full_steps {
+                        return Some(server);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a buffer, full since `full`, once its server's window has room; a worker that stops
+    /// sends nothing.
+    async fn send(&mut self, server: usize, full: Instant) {
+        let Buffer { lane, steps } = &mut self.buffers[server];
+        lane.room(self.worker.window).await;
+        if self.worker.is_stopping() {
+            return;
+        }
+        let mut parts = self.worker.spare.borrow_mut().pop().unwrap_or_default();
+        self.worker.group(steps, &mut parts.steps);
+        steps.clear();
+        lane.enter();
+        let batch = Batch::new(Rc::clone(&self.worker), Rc::clone(lane), parts, full);
+        self.worker.submit(lane.link, batch);
+    }
+}
+
+/// Puts an operation's steps into the buffer of its server; gives the server and the buffer's length.
+#[inline]
+fn ask(worker: &Worker, buffers: &mut [Buffer], operation: Operation) -> (usize, usize) {
+    let record = operation.record;
+    let kind = match operation.kind {
+        Kind::Read => StepKind::Get,
+        Kind::Update => StepKind::Update,
+        Kind::Insert => StepKind::Insert,
+        Kind::Delete => StepKind::Delete,
+        Kind::ReadModifyWrite => {
+            push(worker, buffers, StepKind::ModifyGet, record);
+            StepKind::ModifyPut
+        }
+    };
+    push(worker, buffers, kind, record)
+}
+
+#[inline]
+fn push(worker: &Worker, buffers: &mut [Buffer], kind: StepKind, record: u64) -> (usize, usize) {
+    let key = KeyBuf::new(worker.key_style, record);
+    let partition = worker.map.partition_of(key.as_bytes());
+    let server = worker.owner(partition);
+    let steps = &mut buffers[server].steps;
+    steps.push(Step::new(kind, record, partition));
+    (server, steps.len())
+}

@@ -1,0 +1,240 @@
+//! What the tasks and batches of one worker share; all of it on the worker's thread.
+
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+
+use batchkv_client::connection::{Connection, Traffic};
+use batchkv_client::error::ConnectionError;
+use batchkv_client::group::Grouping;
+use batchkv_protocol::PartitionMap;
+use batchkv_workload::{Inserts, KeyStyle, Spec, Stamp, Witness, Writer};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::batch::{Batch, Parts, Step};
+use super::config::Config;
+use super::control::{Message, Report};
+use super::tally::{Gain, Stage, Tally};
+use super::verdict::{Account, Kinds};
+
+/// A connection of the worker, and what became unknown on it.
+pub(crate) struct Link {
+    pub(crate) server: usize,
+    pub(crate) connection: Connection<Batch>,
+    unknown: Cell<Kinds>,
+    lost: Cell<bool>,
+}
+
+impl Link {
+    pub(crate) fn new(server: usize, connection: Connection<Batch>) -> Self {
+        Self {
+            server,
+            connection,
+            unknown: Cell::default(),
+            lost: Cell::new(false),
+        }
+    }
+}
+
+/// One worker.
+pub(crate) struct Worker {
+    pub(crate) spec: Spec,
+    pub(crate) key_style: KeyStyle,
+    pub(crate) map: PartitionMap,
+    pub(crate) seed: u64,
+    pub(crate) client: u32,
+    pub(crate) run: u16,
+    pub(crate) batch_size: usize,
+    pub(crate) window: usize,
+    pub(crate) verify: bool,
+    pub(crate) writer: RefCell<Writer>,
+    pub(crate) witness: RefCell<Witness>,
+    pub(crate) inserts: RefCell<Inserts>,
+    pub(crate) tally: RefCell<Tally>,
+    /// Memory of ended batches.
+    pub(crate) spare: RefCell<Vec<Parts>>,
+    /// Ordered by server; each has at least one.
+    links: Vec<Link>,
+    /// Owning server, by partition.
+    owners: Vec<u16>,
+    grouping: RefCell<Grouping>,
+    stopping: Cell<bool>,
+    report: UnboundedSender<Report>,
+    servers: usize,
+    /// Workers of the client, and this one's place among them.
+    threads: usize,
+    index: usize,
+}
+
+impl Worker {
+    /// Worker `index`, with its connections ordered by server. All servers have the same map.
+    pub(crate) fn new(
+        config: &Config,
+        run: u16,
+        index: usize,
+        links: Vec<Link>,
+        report: UnboundedSender<Report>,
+    ) -> Self {
+        let writer = config.share(index).writer();
+        let servers = config.hosts.len();
+        let map = links[0].connection.map().clone();
+        let owners = map.partitions().iter().map(|entry| entry.owner as u16);
+        Self {
+            spec: config.spec.clone(),
+            key_style: config.spec.key_style(),
+            seed: config.seed,
+            client: config.place.client,
+            run,
+            batch_size: config.batch_size,
+            window: config.window,
+            verify: config.verify,
+            writer: RefCell::new(Writer::new(run, writer)),
+            witness: RefCell::new(Witness::new(run, writer)),
+            inserts: RefCell::new(Inserts::new(config.spec.records(), config.share(index))),
+            tally: RefCell::new(Tally::new(servers, Instant::now())),
+            spare: RefCell::default(),
+            owners: owners.collect(),
+            grouping: RefCell::default(),
+            map,
+            links,
+            stopping: Cell::new(false),
+            report,
+            servers,
+            threads: config.threads,
+            index,
+        }
+    }
+
+    pub(crate) fn servers(&self) -> usize {
+        self.servers
+    }
+
+    /// The connection to `server` that `task` uses: tasks go round the workers first, then round a
+    /// worker's connections.
+    pub(crate) fn link_of(&self, server: usize, task: u32) -> usize {
+        let first = self.links.partition_point(|link| link.server < server);
+        let count = self.links[first..].partition_point(|link| link.server == server);
+        first + (task as usize / self.threads) % count
+    }
+
+    #[inline]
+    pub(crate) fn owner(&self, partition: u32) -> usize {
+        self.owners[partition as usize].into()
+    }
+
+    #[inline]
+    pub(crate) fn epoch(&self, partition: u32) -> u64 {
+        self.map.partitions()[partition as usize].epoch
+    }
+
+    #[inline]
+    pub(crate) fn value_bytes(&self, record: u64, stamp: Stamp) -> usize {
+        self.spec.value_sizes().bytes(record, stamp)
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.tally.borrow().stage()
+    }
+
+    /// Whether tasks send nothing any more.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// Puts steps in the order of their partitions, keeping the order within each.
+    pub(crate) fn group(&self, steps: &[Step], grouped: &mut Vec<Step>) {
+        let mut grouping = self.grouping.borrow_mut();
+        let order = grouping.sort(steps, self.owners.len());
+        grouped.clear();
+        grouped.extend(order.iter().map(|&index| steps[index as usize]));
+    }
+
+    pub(crate) fn submit(&self, link: usize, batch: Batch) {
+        self.links[link].connection.submit(batch);
+    }
+
+    /// Begins the load or the warm-up.
+    pub(crate) fn begin(&self, stage: Stage) {
+        let traffic = self.traffic();
+        self.tally
+            .borrow_mut()
+            .begin(stage, Instant::now(), traffic);
+    }
+
+    /// Ends the stage early: nothing more is sent or counted.
+    pub(crate) fn stop(&self) {
+        self.stopping.set(true);
+        self.tally.borrow_mut().stop();
+    }
+
+    /// Counts what a server answered, in the second that `now` lies in.
+    pub(crate) fn count(&self, now: Instant, server: usize, gain: &Gain, latency: Duration) {
+        self.close_seconds(now);
+        self.tally.borrow_mut().add(server, gain, latency);
+    }
+
+    /// Hands over the seconds that are over.
+    pub(crate) fn close_seconds(&self, now: Instant) {
+        let due = |tally: &Tally| tally.boundary().is_some_and(|boundary| now >= boundary);
+        if !due(&self.tally.borrow()) {
+            return;
+        }
+        let traffic = self.traffic();
+        let mut tally = self.tally.borrow_mut();
+        while let Some(closed) = tally.close(now, traffic) {
+            self.tell(Message::Second(Box::new(closed)));
+        }
+        if tally.stage() == Stage::Over {
+            self.stopping.set(true);
+        }
+    }
+
+    /// A connection was lost with a request under way.
+    pub(crate) fn lost(&self, link: usize, unknown: &Kinds, cause: &ConnectionError) {
+        let link = &self.links[link];
+        let mut sum = link.unknown.get();
+        sum.add(unknown);
+        link.unknown.set(sum);
+        if !link.lost.replace(true) {
+            self.stopping.set(true);
+            let server = link.server;
+            self.tell(Message::Failed(format!(
+                "Server {server} must answer until the end, but the {cause}; look at that server's log."
+            )));
+        }
+    }
+
+    pub(crate) fn tell(&self, message: Message) {
+        // The main thread goes away only when the run is over.
+        let _ = self.report.send((self.index, message));
+    }
+
+    fn traffic(&self) -> Traffic {
+        let mut sum = Traffic::default();
+        for link in &self.links {
+            let traffic = link.connection.traffic();
+            sum.bytes_sent += traffic.bytes_sent;
+            sum.bytes_received += traffic.bytes_received;
+        }
+        sum
+    }
+
+    /// Closes the connections, within `limit` each, and gives both sides' counts with the server's
+    /// index.
+    pub(crate) async fn settle(&self, limit: Duration) -> Vec<(usize, Account)> {
+        let mut accounts = Vec::with_capacity(self.links.len());
+        for (number, link) in self.links.iter().enumerate() {
+            let counts = tokio::time::timeout(limit, link.connection.close()).await;
+            let counts = counts.ok().and_then(Result::ok);
+            let answered = counts.map_or_else(|| link.connection.answered(), |c| c.answered);
+            let address = link.connection.address();
+            let account = Account {
+                name: format!("{address}, connection {number} of worker {}", self.index),
+                answered: Kinds::from(answered),
+                unknown: link.unknown.get(),
+                served: counts.map(|counts| Kinds::from(counts.served)),
+            };
+            accounts.push((link.server, account));
+        }
+        accounts
+    }
+}
