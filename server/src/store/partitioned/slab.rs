@@ -66,11 +66,15 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Whether `bytes` >= 1 may stand in the block without wasting too much of it.
+    /// Whether the block is of the class for `bytes` >= 1.
     #[inline]
     pub(super) fn suits(self, bytes: usize) -> bool {
-        let class = class_of(bytes);
-        (class..=class + CLASS_SLACK).contains(&usize::from(self.class))
+        usize::from(self.class) == class_of(bytes)
+    }
+
+    /// Whether `bytes` >= 1 have room in the block.
+    pub(super) fn holds(self, bytes: usize) -> bool {
+        usize::from(self.class) >= class_of(bytes)
     }
 }
 

@@ -1,0 +1,7 @@
+//! What every engine must keep: one suite, run on each of them; and what only `partitioned` promises.
+
+mod concurrency;
+mod conformance;
+mod harness;
+mod memory;
+mod model;
