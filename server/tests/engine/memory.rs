@@ -54,8 +54,9 @@ fn churn_does_not_leak() {
         memory_bytes.push(engine.usage().memory_bytes);
         assert!(engine.usage().memory_bytes as usize <= live_bytes * 16 / 10);
     }
-    println!("{memory_bytes:?}");
-    assert!(memory_bytes[10] <= memory_bytes[5], "{memory_bytes:?}");
+    // A thousandth: each process hashes differently, so now and then a chain gets its line late.
+    let allowed_bytes = memory_bytes[5] + memory_bytes[5] / 1000;
+    assert!(memory_bytes[10] <= allowed_bytes, "{memory_bytes:?}");
     assert_eq!(session.counters.refused, 0);
 }
 
