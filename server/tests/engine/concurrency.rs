@@ -141,20 +141,20 @@ fn a_growing_table_never_misses_a_record() {
     let added = &[AtomicUsize::new(0), AtomicUsize::new(0)];
     let key = |half: usize, number: usize| (number * 2 + half).to_string().into_bytes();
     thread::scope(|scope| {
-        for half in 0..2 {
+        for (half, added) in added.iter().enumerate() {
             scope.spawn(move || {
                 let mut session = Session::new(engine);
                 for number in 0..KEYS {
                     let key = key(half, number);
                     assert_eq!(session.one(put(&key, &key)), Answered::Stored);
-                    added[half].store(number + 1, Ordering::Release);
+                    added.store(number + 1, Ordering::Release);
                 }
             });
             scope.spawn(move || {
                 let mut session = Session::new(engine);
                 let mut stream = Stream(half as u64);
-                while added[half].load(Ordering::Acquire) < KEYS {
-                    let present = added[half].load(Ordering::Acquire);
+                while added.load(Ordering::Acquire) < KEYS {
+                    let present = added.load(Ordering::Acquire);
                     let newest = present.saturating_sub(40)..present;
                     let any = (0..present.min(20)).map(|_| stream.below(present as u64) as usize);
                     let keys: Vec<_> = newest.chain(any).map(|number| key(half, number)).collect();
