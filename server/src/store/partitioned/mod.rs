@@ -261,25 +261,37 @@ impl Partitioned {
         let key = &lookup.key;
         let bytes = key.block_bytes(value.len());
         let old = place.locator.block();
-        let fits_in_place = match old {
-            Some(old) => bytes > 0 && old.suits(bytes),
-            None => bytes == 0,
-        };
-        let new = match written {
-            Some(block) => Some(block),
-            None if fits_in_place => {
-                if let Some(old) = old {
-                    copy_in(value, &self.slab.words(old.unit)[key.block_words()..]);
+        if let (None, Some(old)) = (written, old)
+            && bytes > 0
+            && old.suits(bytes)
+        {
+            self.overwrite(key, place, old, value);
+            return Ok(());
+        }
+        let new = match (written, old) {
+            (Some(block), _) => Some(block),
+            (None, old) => match (self.write_block(lookup.table, key, value), old) {
+                (Ok(block), _) => block,
+                // Without memory, a block that is too large will do.
+                (Err(OutOfMemory), Some(old)) if old.holds(bytes) => {
+                    self.overwrite(key, place, old, value);
+                    return Ok(());
                 }
-                old
-            }
-            None => self.write_block(lookup.table, key, value)?,
+                (Err(OutOfMemory), _) => return Err(OutOfMemory),
+            },
         };
         place.set_locator(Locator::new(new, value.len(), key));
-        if let (true, Some(old)) = (old != new, old) {
+        if let Some(old) = old {
             self.slab.free(lookup.table.arena, old);
         }
         Ok(())
+    }
+
+    /// Puts a value into the block that a record has. The bucket is locked.
+    #[inline]
+    fn overwrite(&self, key: &Key<'_>, place: &Place<'_>, block: Block, value: &[u8]) {
+        copy_in(value, &self.slab.words(block.unit)[key.block_words()..]);
+        place.set_locator(Locator::new(Some(block), value.len(), key));
     }
 
     /// A new block that holds the key, if it is long, and the value; none if both need none.
