@@ -53,7 +53,7 @@ mod slab;
 mod table;
 mod words;
 
-use super::{Engine, OutOfMemory, Placed, Usage, answer_delete, answer_put};
+use super::{Engine, OutOfMemory, Placed, Usage, WINDOW_OPERATIONS, answer_delete, answer_put};
 use batchkv_protocol::{Answer, AnswerWriter, Counters, Operation, Position};
 use bucket::Place;
 use key::{Key, Locator, Secrets};
@@ -62,8 +62,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use table::{Lookup, Outcome, Table};
 use words::{LINE_BYTES, LINE_WORDS, copy_in, copy_out, prefetch};
 
-/// Operations whose cache misses overlap.
-const STAGED_MAX: usize = 64;
 /// Lines of a value that are asked for ahead; the processor follows longer ones by itself.
 const PREFETCH_LINES_MAX: usize = 4;
 /// Reads that were disturbed before the reader locks the bucket.
@@ -103,7 +101,7 @@ impl Partitioned {
     fn stage<'s, 'k>(
         &'s self,
         window: &[Placed<'k>],
-        lookups: &mut [Option<Lookup<'s, 'k>>; STAGED_MAX],
+        lookups: &mut [Option<Lookup<'s, 'k>>; WINDOW_OPERATIONS],
     ) {
         for (lookup, placed) in lookups.iter_mut().zip(window) {
             let key = Key::new(placed.operation.key(), &self.secrets);
@@ -339,8 +337,8 @@ impl Engine for Partitioned {
         counters: &mut Counters,
     ) -> usize {
         let mut applied = 0;
-        for window in window.chunks(STAGED_MAX) {
-            let mut lookups = [None; STAGED_MAX];
+        for window in window.chunks(WINDOW_OPERATIONS) {
+            let mut lookups = [None; WINDOW_OPERATIONS];
             self.stage(window, &mut lookups);
             for (lookup, placed) in lookups.iter_mut().flatten().zip(window) {
                 if !self.execute(lookup, placed, answers, counters) {
