@@ -1,7 +1,7 @@
 //! Where records live: a small trait, and two engines that keep its promises.
 //!
 //! [`Partitioned`] is the engine; [`Dashmap`] is the straightforward map that it is compared with.
-//! The conformance suite (`tests/engine_conformance.rs`) runs on both.
+//! The conformance suite (`tests/engine/conformance.rs`) runs on both.
 
 mod dashmap;
 mod partitioned;

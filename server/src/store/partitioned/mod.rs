@@ -172,19 +172,20 @@ impl Partitioned {
         counters: &mut Counters,
     ) -> bool {
         let mut disturbed = 0;
-        loop {
+        while disturbed < DISTURBED_MAX {
             if let Some(fits) = self.try_get(lookup, position, answers, counters) {
                 return fits;
             }
-            if disturbed >= DISTURBED_MAX {
-                let _guard = lookup.lock(&self.slab);
-                return self
-                    .try_get(lookup, position, answers, counters)
-                    .expect("nobody disturbs the owner of a bucket");
-            }
             lookup.search(&self.slab);
-            bucket::wait(&mut disturbed);
+            if matches!(lookup.outcome, Outcome::Unknown) {
+                bucket::wait(&mut disturbed);
+            } else {
+                disturbed += 1;
+            }
         }
+        let _guard = lookup.lock(&self.slab);
+        self.try_get(lookup, position, answers, counters)
+            .expect("nobody disturbs the owner of a bucket")
     }
 
     /// Answers with what the lookup found, if that is still true then; else leaves no trace.

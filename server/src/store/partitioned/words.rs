@@ -58,7 +58,7 @@ fn zeroed_words(count: usize) -> Box<[AtomicU64]> {
     unsafe { Box::from_raw(slice_from_raw_parts_mut(start, count)) }
 }
 
-/// Asks for the cache line of `word`, if there is such a word.
+/// Asks for the cache line of the first word, if there is one.
 #[inline]
 pub(super) fn prefetch(words: &[AtomicU64]) {
     #[cfg(target_arch = "x86_64")]
