@@ -44,6 +44,8 @@ impl fmt::Display for KeyStyle {
 /// One more than the greatest number of eight digits.
 const EIGHT_DIGITS: u64 = 100_000_000;
 
+const ASCII_ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
+
 /// The eight decimal digits of a number below 10^8, the first one in the lowest byte, 0 to 9 each.
 /// Without branches or loop, since how many digits a drawn record has cannot be predicted: halves,
 /// pairs and digits are split in all lanes at once, dividing by multiplication (exact for numbers as
@@ -58,21 +60,22 @@ fn digits(number: u64) -> u64 {
 }
 
 /// One key, in place; made to be filled again and again.
-#[derive(Clone, Copy, Debug)]
+///
+/// A key of up to eight digits is written by one store, which every shorter read of it can be served
+/// from. Copying a fresh one is slow, because no single store holds what is copied: keep it where it
+/// is, and [`set`](Self::set) it there.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct KeyBuf {
-    /// The key is `bytes[start..]`.
+    /// The key is `bytes[..key_bytes]`.
     bytes: [u8; KEY_BYTES_MAX],
-    start: usize,
+    key_bytes: usize,
 }
 
 impl KeyBuf {
     /// The key of `record`.
     #[inline]
     pub fn new(style: KeyStyle, record: u64) -> Self {
-        let mut key = Self {
-            bytes: [0; KEY_BYTES_MAX],
-            start: KEY_BYTES_MAX,
-        };
+        let mut key = Self::default();
         key.set(style, record);
         key
     }
@@ -80,13 +83,13 @@ impl KeyBuf {
     /// Makes this the key of `record`.
     #[inline]
     pub fn set(&mut self, style: KeyStyle, record: u64) {
+        self.key_bytes = 0;
         match style {
-            KeyStyle::Decimal => self.set_decimal(record),
+            KeyStyle::Decimal => self.append(record),
             KeyStyle::User => {
-                self.set_decimal(hash::ycsb(record));
-                let digits = self.start;
-                self.start -= 4;
-                self.bytes[self.start..digits].copy_from_slice(b"user");
+                self.bytes[..4].copy_from_slice(b"user");
+                self.key_bytes = 4;
+                self.append(hash::ycsb(record));
             }
         }
     }
@@ -94,25 +97,35 @@ impl KeyBuf {
     /// The key; 1 to [`KEY_BYTES_MAX`] bytes.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[self.start..]
+        &self.bytes[..self.key_bytes]
     }
 
+    /// Appends a number in decimal.
     #[inline]
-    fn set_decimal(&mut self, number: u64) {
-        let mut rest = number;
-        let mut end = KEY_BYTES_MAX;
-        loop {
-            let eight = digits(rest % EIGHT_DIGITS);
-            let ascii = eight + u64::from_le_bytes([b'0'; 8]);
-            self.bytes[end - 8..end].copy_from_slice(&ascii.to_le_bytes());
-            rest /= EIGHT_DIGITS;
-            if rest == 0 {
-                // The last digit is one even if it is 0.
-                let leading_zeros = (eight.trailing_zeros() as usize / 8).min(7);
-                self.start = end - 8 + leading_zeros;
-                return;
-            }
-            end -= 8;
+    fn append(&mut self, number: u64) {
+        if number < EIGHT_DIGITS {
+            let eight = digits(number);
+            // The last digit is one even if it is 0.
+            let leading_zeros = (eight.trailing_zeros() / 8).min(7);
+            self.store(
+                (eight + ASCII_ZEROS) >> (8 * leading_zeros),
+                8 - leading_zeros,
+            );
+        } else {
+            self.append_long(number);
         }
+    }
+
+    fn append_long(&mut self, number: u64) {
+        self.append(number / EIGHT_DIGITS);
+        self.store(digits(number % EIGHT_DIGITS) + ASCII_ZEROS, 8);
+    }
+
+    /// Appends the low `count` bytes of `word`; the others are overwritten later, or no part of the key.
+    #[inline]
+    fn store(&mut self, word: u64, count: u32) {
+        let at = self.key_bytes;
+        self.bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+        self.key_bytes = at + count as usize;
     }
 }

@@ -204,7 +204,8 @@ impl Batch {
         }
         self.gain.checks.verified += 1;
         let record = step.record();
-        let key = KeyBuf::new(self.worker.key_style, record);
+        let mut key = KeyBuf::default();
+        key.set(self.worker.key_style, record);
         match values::check(key.as_bytes(), value) {
             Ok(Some(stamp)) if stamp.run != self.worker.run => self.gain.checks.foreign += 1,
             Ok(stamp) if Witness::is_sampled(record) => self.check_stale(index, record, stamp),
@@ -291,7 +292,8 @@ impl Exchange for Batch {
     fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool {
         let step = self.parts.steps[index];
         let worker = &self.worker;
-        let key = KeyBuf::new(worker.key_style, step.record());
+        let mut key = KeyBuf::default();
+        key.set(worker.key_style, step.record());
         let (partition, key) = (step.partition(), key.as_bytes());
         let epoch = worker.epoch(partition);
         match step.kind() {

@@ -156,7 +156,8 @@ fn ask(worker: &Worker, buffers: &mut [Buffer], operation: Operation) -> (usize,
 
 #[inline]
 fn push(worker: &Worker, buffers: &mut [Buffer], kind: StepKind, record: u64) -> (usize, usize) {
-    let key = KeyBuf::new(worker.key_style, record);
+    let mut key = KeyBuf::default();
+    key.set(worker.key_style, record);
     let partition = worker.map.partition_of(key.as_bytes());
     let server = worker.owner(partition);
     let steps = &mut buffers[server].steps;
