@@ -343,7 +343,7 @@ impl<'a> AnswerFrame<'a> {
     ///
     /// # Errors
     /// When the answer is not allowed.
-    #[inline]
+    #[inline(always)]
     pub fn next_answer(&mut self) -> Result<Option<Answer<'a>>, Malformed> {
         if self.answers_left == 0 {
             return Ok(None);

@@ -229,7 +229,7 @@ impl RequestCursor {
     ///
     /// # Errors
     /// When the operation is not allowed, or bytes of the group are left behind its last.
-    #[inline]
+    #[inline(always)]
     pub fn next_operation<'a>(
         &mut self,
         body: &'a [u8],

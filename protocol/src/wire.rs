@@ -54,14 +54,14 @@ impl<'a> Reader<'a> {
         self.bytes.len() - self.at
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn byte(&mut self, what: &'static str) -> Result<u8, Malformed> {
         let byte = *self.bytes.get(self.at).ok_or(Malformed::Truncated(what))?;
         self.at += 1;
         Ok(byte)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn slice(
         &mut self,
         count: usize,
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
         Ok(slice)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn array<const N: usize>(
         &mut self,
         what: &'static str,
@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
         Ok(*array)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn varint(&mut self, what: &'static str) -> Result<u64, Malformed> {
         match self.byte(what)? {
             byte @ 0..251 => Ok(u64::from(byte)),
@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A variable-length integer of at most `max`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn count(&mut self, max: usize, what: &'static str) -> Result<usize, Malformed> {
         let value = self.varint(what)?;
         let value = usize::try_from(value).unwrap_or(usize::MAX);
@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn flag(&mut self, what: &'static str) -> Result<bool, Malformed> {
         match self.byte(what)? {
             0 => Ok(false),

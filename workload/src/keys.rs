@@ -81,7 +81,7 @@ impl KeyBuf {
     }
 
     /// Makes this the key of `record`.
-    #[inline]
+    #[inline(always)]
     pub fn set(&mut self, style: KeyStyle, record: u64) {
         self.key_bytes = 0;
         match style {
@@ -101,7 +101,7 @@ impl KeyBuf {
     }
 
     /// Appends a number in decimal.
-    #[inline]
+    #[inline(always)]
     fn append(&mut self, number: u64) {
         if number < EIGHT_DIGITS {
             let eight = digits(number);
@@ -116,13 +116,14 @@ impl KeyBuf {
         }
     }
 
+    #[inline(never)]
     fn append_long(&mut self, number: u64) {
         self.append(number / EIGHT_DIGITS);
         self.store(digits(number % EIGHT_DIGITS) + ASCII_ZEROS, 8);
     }
 
     /// Appends the low `count` bytes of `word`; the others are overwritten later, or no part of the key.
-    #[inline]
+    #[inline(always)]
     fn store(&mut self, word: u64, count: u32) {
         let at = self.key_bytes;
         self.bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());

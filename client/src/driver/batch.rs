@@ -316,7 +316,7 @@ impl Exchange for Batch {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn answer(&mut self, index: usize, answer: Answer<'_>) -> Result<(), WrongKind> {
         let step = self.parts.steps[index];
         let kind = step.kind();
