@@ -7,7 +7,7 @@
 use std::hint::black_box;
 
 use batchkv_protocol::{
-    Answer, AnswerFrame, AnswerWriter, Operation, PartitionMap, Position, ReceiveBuffer,
+    Answer, AnswerFrame, AnswerWriter, Key, Operation, PartitionMap, Position, ReceiveBuffer,
     RequestFrame, RequestWriter, SendBuffer,
 };
 use batchkv_workload::{
@@ -83,15 +83,17 @@ impl Columns {
 
     /// Hands every operation to `take`, checking each length against what is left.
     fn read<'a>(&'a self, mut take: impl FnMut(Operation<'a>)) -> Option<()> {
-        let (mut bytes, mut value_lengths) = (self.bytes.as_slice(), self.value_lengths.iter());
+        let (mut at, mut value_lengths) = (0, self.value_lengths.iter());
         for (tag, key_bytes) in self.tags.iter().zip(&self.key_lengths) {
-            let (key, rest) = bytes.split_at_checked(usize::from(*key_bytes))?;
-            bytes = rest;
+            let key = Key::within(&self.bytes, at, usize::from(*key_bytes))?;
+            at += key.len();
             if *tag == 0 {
                 take(Operation::Get { key });
             } else {
-                let (value, rest) = bytes.split_at_checked(usize::from(*value_lengths.next()?))?;
-                bytes = rest;
+                let value = self
+                    .bytes
+                    .get(at..at + usize::from(*value_lengths.next()?))?;
+                at += value.len();
                 take(Operation::Put { key, value });
             }
         }
@@ -180,14 +182,14 @@ fn requests() {
             &mut || {
                 let mut sum = 0;
                 read_rows(black_box(&row_bodies), |operation| {
-                    touch(&mut sum, operation.key())
+                    touch(&mut sum, &operation.key())
                 });
                 black_box(sum);
             },
             &mut || {
                 let mut sum = 0;
                 black_box(&columns)
-                    .read(|operation| touch(&mut sum, operation.key()))
+                    .read(|operation| touch(&mut sum, &operation.key()))
                     .expect("our own columns");
                 black_box(sum);
             },
@@ -269,7 +271,7 @@ fn answers() {
             &mut || {
                 let mut sum = 0;
                 black_box(&filled)
-                    .read(|operation| touch(&mut sum, operation.key()))
+                    .read(|operation| touch(&mut sum, &operation.key()))
                     .expect("our own columns");
                 black_box(sum);
             },

@@ -1,8 +1,8 @@
 //! Operations to be executed together.
 
 use crate::exchange::OperationKind;
-use batchkv_protocol::Operation;
 use batchkv_protocol::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use batchkv_protocol::{Key, Operation};
 
 /// Gets, puts and deletes in an order of the caller's choice; keys and values are copied in.
 ///
@@ -126,12 +126,14 @@ impl Batch {
     #[must_use]
     pub fn operation(&self, index: usize) -> Operation<'_> {
         let entry = &self.entries[index];
-        let (key, rest) = self.bytes[entry.at..].split_at(usize::from(entry.key_bytes));
+        let key_bytes = usize::from(entry.key_bytes);
+        let key = Key::within(&self.bytes, entry.at, key_bytes).expect("the arena holds every key");
+        let value_at = entry.at + key_bytes;
         match entry.kind {
             OperationKind::Get => Operation::Get { key },
             OperationKind::Put => Operation::Put {
                 key,
-                value: &rest[..entry.value_bytes as usize],
+                value: &self.bytes[value_at..value_at + entry.value_bytes as usize],
             },
             OperationKind::Delete => Operation::Delete { key },
         }

@@ -2,6 +2,7 @@
 //! taken. Both keep their memory, so a steady connection allocates nothing.
 
 use crate::frame::{self, LENGTH_BYTES, Malformed};
+use crate::key::Key;
 use crate::limits::FRAME_BYTES;
 
 /// Bytes read from a peer, up to the first frame that is not complete.
@@ -168,6 +169,18 @@ impl SendBuffer {
     pub(crate) fn put(&mut self, bytes: &[u8]) {
         self.bytes[self.filled..self.filled + bytes.len()].copy_from_slice(bytes);
         self.filled += bytes.len();
+    }
+
+    /// Puts a key where room for it was made; a short one by a single store, if there is room for
+    /// that. What it writes beyond the key is overwritten by what comes next, or never sent.
+    #[inline(always)]
+    pub(crate) fn put_key(&mut self, key: Key<'_>) {
+        let room = &mut self.bytes[self.filled..];
+        match (key.short_word(), room.first_chunk_mut()) {
+            (Some(word), Some(place)) => *place = word.to_le_bytes(),
+            _ => room[..key.len()].copy_from_slice(&key),
+        }
+        self.filled += key.len();
     }
 
     pub(crate) fn patch(&mut self, at: usize, bytes: &[u8]) {

@@ -1,5 +1,6 @@
 //! Who owns which partition.
 
+use crate::key::Key;
 use crate::limits::{PARTITIONS_MAX, SERVERS_MAX};
 use crate::placement::placement;
 use wincode::{SchemaRead, SchemaWrite};
@@ -80,7 +81,7 @@ impl PartitionMap {
     /// The partition of `key`.
     #[inline]
     #[must_use]
-    pub fn partition_of(&self, key: &[u8]) -> u32 {
+    pub fn partition_of<'a>(&self, key: impl Into<Key<'a>>) -> u32 {
         placement(key) as u32 & (self.partitions.len() as u32 - 1)
     }
 
@@ -121,7 +122,7 @@ impl PartitionMap {
                     .chain(entry.epoch.to_le_bytes())
             })
             .collect();
-        placement(&bytes)
+        placement(bytes.as_slice())
     }
 }
 

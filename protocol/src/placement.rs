@@ -20,6 +20,8 @@
 //! The hash is public, so anybody can craft keys that meet in one partition. Tables therefore never
 //! address by it: the server's store has a keyed hash of its own.
 
+use crate::key::{Key, padded};
+
 const P0: u64 = 0x243F_6A88_85A3_08D3;
 const P1: u64 = 0x1319_8A2E_0370_7344;
 const P2: u64 = 0xA409_3822_299F_31D0;
@@ -33,41 +35,29 @@ const P3: u64 = 0x082E_FA98_EC4E_6C89;
 /// ```
 #[inline]
 #[must_use]
-pub fn placement(key: &[u8]) -> u64 {
-    let mut h = P0 ^ key.len() as u64;
-    let mut rest = key;
+pub fn placement<'a>(key: impl Into<Key<'a>>) -> u64 {
+    let key = key.into();
+    let start = P0 ^ key.len() as u64;
+    let last = match key.short_word() {
+        Some(word) => fold(word ^ P1, start),
+        None => fold_long(start, key.bytes()),
+    };
+    fold(last ^ P2, P3)
+}
+
+/// Folds all of a key of more than 8 bytes into `start`.
+fn fold_long(start: u64, bytes: &[u8]) -> u64 {
+    let (mut h, mut rest) = (start, bytes);
     while rest.len() > 16 {
         let (block, tail) = rest.split_at(16);
         h = fold(word(&block[..8]) ^ P1, word(&block[8..]) ^ h);
         rest = tail;
     }
-    let (a, b) = last_words(rest);
-    fold(fold(a ^ P1, b ^ h) ^ P2, P3)
-}
-
-/// The last 1 to 16 bytes of a key as two words; both zero for none.
-#[inline]
-fn last_words(bytes: &[u8]) -> (u64, u64) {
-    let n = bytes.len();
-    if n > 8 {
-        (word(&bytes[..8]), word(&bytes[n - 8..]))
-    } else {
-        (padded(bytes), 0)
-    }
-}
-
-/// Up to eight bytes as a word, padded with zeros; put together from parts that overlap.
-#[inline]
-fn padded(bytes: &[u8]) -> u64 {
-    let n = bytes.len();
-    if n >= 4 {
-        word32(&bytes[..4]) | word32(&bytes[n - 4..]) << (8 * (n - 4))
-    } else if n > 0 {
-        let byte = |at: usize| u64::from(bytes[at]) << (8 * at);
-        byte(0) | byte(n / 2) | byte(n - 1)
-    } else {
-        0
-    }
+    let (a, b) = match rest.len() {
+        ..=8 => (padded(rest), 0),
+        n => (word(&rest[..8]), word(&rest[n - 8..])),
+    };
+    fold(a ^ P1, b ^ h)
 }
 
 #[inline]
@@ -79,11 +69,6 @@ fn fold(x: u64, y: u64) -> u64 {
 #[inline]
 fn word(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
-}
-
-#[inline]
-fn word32(bytes: &[u8]) -> u64 {
-    u64::from(u32::from_le_bytes(bytes.try_into().expect("four bytes")))
 }
 
 #[cfg(test)]
@@ -115,7 +100,7 @@ mod tests {
         }
         let long: Vec<u8> = (0..33).collect();
         assert_eq!(placement(&long[..32]), 0x102B_F1AF_C095_E0FC);
-        assert_eq!(placement(&long), 0x6856_D638_83F2_F65A);
+        assert_eq!(placement(long.as_slice()), 0x6856_D638_83F2_F65A);
         assert_eq!(placement(&[0xFF; 64]), 0xD1F7_8B87_86B2_4A52);
     }
 

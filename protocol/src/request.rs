@@ -18,6 +18,7 @@
 
 use crate::buffer::SendBuffer;
 use crate::frame::{LENGTH_BYTES, Malformed, TAG_REQUEST, within};
+use crate::key::Key;
 use crate::limits::{FRAME_BYTES, KEY_BYTES_MAX, OPERATIONS_PER_GROUP_MAX, VALUE_BYTES_MAX};
 use crate::map::PartitionMap;
 use crate::wire::{Reader, VARINT_BYTES_MAX, varint_bytes};
@@ -36,19 +37,19 @@ pub enum Operation<'a> {
     /// Read the key's value.
     Get {
         /// The key.
-        key: &'a [u8],
+        key: Key<'a>,
     },
     /// Store the value under the key, replacing what is there.
     Put {
         /// The key.
-        key: &'a [u8],
+        key: Key<'a>,
         /// The whole value.
         value: &'a [u8],
     },
     /// Remove the key.
     Delete {
         /// The key.
-        key: &'a [u8],
+        key: Key<'a>,
     },
 }
 
@@ -56,9 +57,9 @@ impl<'a> Operation<'a> {
     /// The operation's key.
     #[inline]
     #[must_use]
-    pub fn key(&self) -> &'a [u8] {
+    pub fn key(&self) -> Key<'a> {
         match self {
-            Self::Get { key } | Self::Put { key, .. } | Self::Delete { key } => key,
+            Self::Get { key } | Self::Put { key, .. } | Self::Delete { key } => *key,
         }
     }
 }
@@ -235,12 +236,14 @@ impl RequestCursor {
         body: &'a [u8],
     ) -> Result<Option<Operation<'a>>, Malformed> {
         let mut reader = Reader {
-            bytes: &body[..self.group_end],
+            bytes: body,
             at: self.at,
         };
         if self.operations_left == 0 {
-            reader.end()?;
-            return Ok(None);
+            return match self.group_end - self.at {
+                0 => Ok(None),
+                left => Err(Malformed::Trailing(left)),
+            };
         }
         let tag = reader.byte("operation tag")?;
         let key = read_key(&mut reader)?;
@@ -258,6 +261,9 @@ impl RequestCursor {
                 });
             }
         };
+        if reader.at > self.group_end {
+            return Err(Malformed::Truncated("group"));
+        }
         self.at = reader.at;
         self.operations_left -= 1;
         Ok(Some(operation))
@@ -270,11 +276,11 @@ impl RequestCursor {
     }
 }
 
-#[inline]
-fn read_key<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
+#[inline(always)]
+fn read_key<'a>(reader: &mut Reader<'a>) -> Result<Key<'a>, Malformed> {
     let key_bytes = reader.count(KEY_BYTES_MAX, "key length")?;
     within("key length", key_bytes, 1, KEY_BYTES_MAX)?;
-    reader.slice(key_bytes, "key")
+    reader.key(key_bytes)
 }
 
 #[inline]
@@ -332,28 +338,29 @@ impl<'a> RequestWriter<'a> {
 
     /// Adds a get of `key`, which has 1 to [`KEY_BYTES_MAX`] bytes and lies in `partition`.
     #[inline]
-    pub fn get(&mut self, partition: u32, epoch: u64, key: &[u8]) -> bool {
-        self.key_only(TAG_GET, partition, epoch, key)
+    pub fn get<'k>(&mut self, partition: u32, epoch: u64, key: impl Into<Key<'k>>) -> bool {
+        self.key_only(TAG_GET, partition, epoch, key.into())
     }
 
     /// Adds a delete of `key`.
     #[inline]
-    pub fn delete(&mut self, partition: u32, epoch: u64, key: &[u8]) -> bool {
-        self.key_only(TAG_DELETE, partition, epoch, key)
+    pub fn delete<'k>(&mut self, partition: u32, epoch: u64, key: impl Into<Key<'k>>) -> bool {
+        self.key_only(TAG_DELETE, partition, epoch, key.into())
     }
 
     /// Adds a put of `key` and gives the room of its value, of `value_bytes` up to
     /// [`VALUE_BYTES_MAX`], to be filled in place.
     #[inline]
-    pub fn put(
+    pub fn put<'k>(
         &mut self,
         partition: u32,
         epoch: u64,
-        key: &[u8],
+        key: impl Into<Key<'k>>,
         value_bytes: usize,
     ) -> Option<&mut [u8]> {
+        let key = key.into();
         let length_bytes = varint_bytes(value_bytes as u64);
-        if !self.make_room(partition, epoch, key, length_bytes + value_bytes) {
+        if !self.make_room(partition, epoch, key.len(), length_bytes + value_bytes) {
             return None;
         }
         self.write_key(TAG_PUT, key);
@@ -372,8 +379,8 @@ impl<'a> RequestWriter<'a> {
     }
 
     #[inline]
-    fn key_only(&mut self, tag: u8, partition: u32, epoch: u64, key: &[u8]) -> bool {
-        let fits = self.make_room(partition, epoch, key, 0);
+    fn key_only(&mut self, tag: u8, partition: u32, epoch: u64, key: Key<'_>) -> bool {
+        let fits = self.make_room(partition, epoch, key.len(), 0);
         if fits {
             self.write_key(tag, key);
         }
@@ -381,24 +388,24 @@ impl<'a> RequestWriter<'a> {
     }
 
     #[inline]
-    fn write_key(&mut self, tag: u8, key: &[u8]) {
+    fn write_key(&mut self, tag: u8, key: Key<'_>) {
         self.out.bytes[self.out.filled] = tag;
         self.out.filled += 1;
         self.out.put_varint(key.len() as u64);
-        self.out.put(key);
+        self.out.put_key(key);
     }
 
-    /// Sees to it that an operation with `key` and `value_field_bytes` more fits, in an open group
+    /// Sees to it that an operation with a key of `key_bytes` and `value_field_bytes` more fits, in an open group
     /// of its partition.
     #[inline]
     fn make_room(
         &mut self,
         partition: u32,
         epoch: u64,
-        key: &[u8],
+        key_bytes: usize,
         value_field_bytes: usize,
     ) -> bool {
-        let operation_bytes = 1 + varint_bytes(key.len() as u64) + key.len() + value_field_bytes;
+        let operation_bytes = 1 + varint_bytes(key_bytes as u64) + key_bytes + value_field_bytes;
         match &mut self.open {
             Some(group)
                 if group.partition == partition

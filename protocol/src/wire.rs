@@ -6,6 +6,7 @@
 //! arrays of 2 or 3 bytes, little-endian.
 
 use crate::frame::{Malformed, within};
+use crate::key::Key;
 
 /// Longest variable-length integer, in bytes.
 pub(crate) const VARINT_BYTES_MAX: usize = 9;
@@ -72,6 +73,13 @@ impl<'a> Reader<'a> {
             .ok_or(Malformed::Truncated(what))?;
         self.at += count;
         Ok(slice)
+    }
+
+    #[inline(always)]
+    pub(crate) fn key(&mut self, key_bytes: usize) -> Result<Key<'a>, Malformed> {
+        let key = Key::within(self.bytes, self.at, key_bytes).ok_or(Malformed::Truncated("key"))?;
+        self.at += key_bytes;
+        Ok(key)
     }
 
     #[inline(always)]

@@ -145,7 +145,7 @@ impl Peer {
                 if let Operation::Put { key, value } = asked {
                     store.insert(key.to_vec(), value.to_vec());
                 } else if let Operation::Delete { key } = asked {
-                    store.remove(key);
+                    store.remove(key.bytes());
                 }
                 operation += 1;
             }
@@ -163,7 +163,7 @@ fn apply<'a>(
     store: &'a HashMap<Vec<u8>, Vec<u8>>,
     counters: &mut Counters,
 ) -> Answer<'a> {
-    let found = store.get(operation.key());
+    let found = store.get(operation.key().bytes());
     match operation {
         Operation::Get { .. } => {
             counters.gets += 1;

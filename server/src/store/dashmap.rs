@@ -111,12 +111,12 @@ impl Engine for Dashmap {
         counters: &mut Counters,
     ) -> usize {
         let mut fits = |placed: &Placed<'_>| match placed.operation {
-            Operation::Get { key } => self.get(placed.position, key, answers, counters),
+            Operation::Get { key } => self.get(placed.position, &key, answers, counters),
             Operation::Put { key, value } => {
-                answer_put(placed.position, answers, counters, || self.put(key, value))
+                answer_put(placed.position, answers, counters, || self.put(&key, value))
             }
             Operation::Delete { key } => {
-                answer_delete(placed.position, answers, counters, || self.remove(key))
+                answer_delete(placed.position, answers, counters, || self.remove(&key))
             }
         };
         window

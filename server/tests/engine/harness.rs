@@ -19,15 +19,15 @@ pub(crate) enum Answered {
 }
 
 pub(crate) fn get(key: &[u8]) -> Operation<'_> {
-    Operation::Get { key }
+    Operation::Get { key: key.into() }
 }
 
 pub(crate) fn put<'a>(key: &'a [u8], value: &'a [u8]) -> Operation<'a> {
-    Operation::Put { key, value }
+    Operation::Put { key: key.into(), value }
 }
 
 pub(crate) fn delete(key: &[u8]) -> Operation<'_> {
-    Operation::Delete { key }
+    Operation::Delete { key: key.into() }
 }
 
 /// One thread's side of an engine: its buffer and counters.

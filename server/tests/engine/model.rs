@@ -41,15 +41,15 @@ fn check<E: Engine>(engine: &E, windows: &[Vec<Owned>]) {
             .iter()
             .map(|operation| match *operation {
                 Operation::Get { key } => model
-                    .get(key)
+                    .get(key.bytes())
                     .map_or(Answered::Missing, |value| Answered::Value(value.clone())),
                 Operation::Put { key, value } => {
-                    let key = window.iter().find(|owned| owned.1 == key).unwrap();
+                    let key = window.iter().find(|owned| owned.1 == *key).unwrap();
                     model.insert(&key.1, value.to_vec());
                     Answered::Stored
                 }
                 Operation::Delete { key } => Answered::Deleted {
-                    existed: model.remove(key).is_some(),
+                    existed: model.remove(key.bytes()).is_some(),
                 },
             })
             .collect();

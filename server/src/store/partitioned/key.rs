@@ -1,7 +1,7 @@
 //! A key as the tables see it: its word and its keyed hash; and what a slot says of a record.
 
 use super::slab::Block;
-use super::words::{WORD_BYTES, padded};
+use super::words::WORD_BYTES;
 use std::hash::{BuildHasher, RandomState};
 
 /// Longest key that stands in its slot, in bytes.
@@ -76,9 +76,9 @@ pub(super) struct Key<'k> {
 
 impl<'k> Key<'k> {
     #[inline]
-    pub(super) fn new(bytes: &'k [u8], secrets: &Secrets) -> Self {
-        if bytes.len() <= INLINE_KEY_BYTES_MAX {
-            let word = padded(bytes);
+    pub(super) fn new(key: batchkv_protocol::Key<'k>, secrets: &Secrets) -> Self {
+        let bytes = key.bytes();
+        if let Some(word) = key.short_word() {
             let hash = secrets.inline_hash(word, bytes.len());
             return Self { bytes, word, hash };
         }
