@@ -214,7 +214,20 @@ impl Run {
                 None => std::future::pending().await,
             }
         };
+        let barrier = &mut self.barrier;
+        let gone = async {
+            match barrier {
+                Some(barrier) => barrier.gone().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            who = gone => {
+                self.barrier = None;
+                self.failures.push(format!(
+                    "All clients must go on until the end, but {who} ended early; look at its log."
+                ));
+            }
             report = self.reports.recv() => match report {
                 Some((_, message)) => self.take(message),
                 // The senders are gone with their threads.
