@@ -59,10 +59,10 @@ pub async fn open<X: Exchange>(
     let deadline = Instant::now() + options.connect_time;
     let stream = match timeout_at(deadline, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(source)) => {
+        Ok(Err(error)) => {
             return Err(ConnectError::Unreachable {
                 address: address.to_owned(),
-                source,
+                error,
             });
         }
         Err(_) => return Err(timed_out(address, "connection", options)),
@@ -181,7 +181,7 @@ fn check_hello(hello: &ServerHello) -> Result<PartitionMap, HelloError> {
         return Err(HelloError::Features(hello.features));
     }
     check_limits(&hello.limits)?;
-    let map = PartitionMap::new(hello.partitions.clone().into())?;
+    let map = PartitionMap::new(hello.partitions.clone().into()).map_err(HelloError::Map)?;
     let actual = map.fingerprint();
     if actual != hello.map_fingerprint {
         return Err(HelloError::Fingerprint {

@@ -1,4 +1,7 @@
 //! Why there is no connection, or none any more.
+//!
+//! Each message is whole: it ends with what caused it, so no cause is given as a `source` besides,
+//! and a printed chain of errors says nothing twice.
 
 use crate::exchange::WrongKind;
 use batchkv_protocol::{Malformed, MapError};
@@ -13,7 +16,6 @@ pub struct ConnectionError {
     /// The server, as the caller named it.
     pub address: String,
     /// What happened.
-    #[source]
     pub loss: Loss,
 }
 
@@ -37,22 +39,34 @@ pub enum Loss {
     Reported(String),
     /// Reading failed.
     #[error("reading failed: {0}")]
-    Read(#[source] io::Error),
+    Read(io::Error),
     /// Writing failed.
     #[error("writing failed: {0}")]
-    Write(#[source] io::Error),
+    Write(io::Error),
     /// Requests are unanswered, and for this long no byte has moved either way.
     #[error("no byte moved for {0:?} although answers are due")]
     Silent(Duration),
     /// Bytes that the protocol does not allow.
     #[error("the server sent a malformed frame: {0}")]
-    Malformed(#[from] Malformed),
+    Malformed(Malformed),
     /// A frame that is well formed and has no business here.
     #[error("the server sent {0} unasked")]
     Unasked(&'static str),
     /// Answers that do not answer what was asked.
     #[error("the server answered wrongly: {0}")]
-    Answer(#[from] AnswerError),
+    Answer(AnswerError),
+}
+
+impl From<Malformed> for Loss {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl From<AnswerError> for Loss {
+    fn from(error: AnswerError) -> Self {
+        Self::Answer(error)
+    }
 }
 
 /// How answers can fail to answer each operation exactly once, in order within its group. Groups and
@@ -140,7 +154,6 @@ pub enum AnswerError {
         /// The operation, in send order.
         index: usize,
         /// Both kinds.
-        #[source]
         wrong: WrongKind,
     },
 }
@@ -152,12 +165,12 @@ pub enum ConnectError {
     #[error("the list of hosts is empty: name at least one server as host:port")]
     NoHosts,
     /// Nothing could be reached at the address.
-    #[error("no batchkv server at {address}: {source}")]
+    #[error("no batchkv server at {address}: {error}")]
     Unreachable {
         /// As the caller named it.
         address: String,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// Nothing answered in time.
     #[error("no batchkv server at {address}: no {missing} within {time:?}")]
@@ -175,7 +188,6 @@ pub enum ConnectError {
         /// As the caller named it.
         address: String,
         /// What came instead.
-        #[source]
         loss: Loss,
     },
     /// The server's hello cannot be worked with.
@@ -184,7 +196,6 @@ pub enum ConnectError {
         /// As the caller named it.
         address: String,
         /// What does not fit.
-        #[source]
         fault: HelloError,
     },
     /// The servers do not fit the list of hosts.
@@ -254,7 +265,7 @@ pub enum HelloError {
     },
     /// Its partition map is none.
     #[error("its partition map is wrong: {0}")]
-    Map(#[from] MapError),
+    Map(MapError),
     /// Its fingerprint is not that of its map.
     #[error("it calls its map {said:016x}, which has the fingerprint {actual:016x}")]
     Fingerprint {

@@ -61,3 +61,30 @@ impl Grouping {
         start as usize..self.ends[class] as usize
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_order_is_the_stable_sort_by_class(
+            sorts in prop::collection::vec(prop::collection::vec(0..16_u32, 0..200), 1..4),
+        ) {
+            let mut grouping = Grouping::default();
+            for classes in sorts {
+                let mut expected: Vec<u32> = (0..classes.len() as u32).collect();
+                expected.sort_by_key(|&index| classes[index as usize]);
+                prop_assert_eq!(grouping.sort(&classes, 16), &expected[..]);
+                for class in 0..16 {
+                    let range = grouping.range(class as usize);
+                    let members = &grouping.order()[range];
+                    prop_assert!(members.iter().all(|&index| classes[index as usize] == class));
+                    let count = classes.iter().filter(|&&other| other == class).count();
+                    prop_assert_eq!(members.len(), count);
+                }
+            }
+        }
+    }
+}

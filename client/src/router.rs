@@ -162,3 +162,71 @@ impl Exchange for Request {
 }
 
 const _: () = assert!(PARTITIONS_MAX as usize <= u16::MAX as usize + 1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Every operation is in one request, to its owner, with its partition's in one stretch,
+        /// and behind the operations on its key that precede it in the batch.
+        #[test]
+        fn every_operation_is_routed_once_to_its_owner_in_order(
+            keys in prop::collection::vec(0..50_u8, 0..400),
+            servers in 1..5_u32,
+        ) {
+            let map = PartitionMap::fixed(16, servers).unwrap();
+            let mut batch = Batch::new();
+            for key in &keys {
+                batch.get(&[*key]).unwrap();
+            }
+            let routed = Arc::new(Router::new(map.clone())).route(batch);
+            let mut seen = vec![false; keys.len()];
+            let mut partitions = Vec::new();
+            for server in 0..servers {
+                for &index in routed.requests(server as usize).flat_map(|r| &routed.order()[r]) {
+                    let partition = map.partition_of(&[keys[index as usize]]);
+                    prop_assert_eq!(map.ownership(partition).unwrap().owner, server);
+                    let earlier = &keys[..index as usize];
+                    for (earlier, _) in earlier.iter().zip(&seen).filter(|(_, seen)| !**seen) {
+                        prop_assert_ne!(*earlier, keys[index as usize]);
+                    }
+                    prop_assert!(!std::mem::replace(&mut seen[index as usize], true));
+                    partitions.push(partition);
+                }
+            }
+            prop_assert!(seen.iter().all(|&seen| seen));
+            partitions.dedup();
+            let stretches = partitions.len();
+            partitions.sort_unstable();
+            partitions.dedup();
+            prop_assert_eq!(stretches, partitions.len());
+        }
+    }
+
+    #[test]
+    fn a_server_without_partitions_and_an_empty_batch_get_no_requests() {
+        let owner = |owner| batchkv_protocol::map::Ownership { owner, epoch: 1 };
+        let map = PartitionMap::new([owner(2), owner(0)].into()).unwrap();
+        let router = Arc::new(Router::new(map));
+        let mut batch = Batch::new();
+        batch.get(b"a").unwrap();
+        assert_eq!(router.route(batch).requests(1).count(), 0);
+        let empty = router.route(Batch::new());
+        assert!((0..3).all(|server| empty.requests(server).count() == 0));
+    }
+
+    #[test]
+    fn requests_hold_as_many_operations_as_are_allowed() {
+        let map = PartitionMap::fixed(4, 1).unwrap();
+        let mut batch = Batch::new();
+        for _ in 0..2 * OPERATIONS_PER_REQUEST_MAX + 1 {
+            batch.get(b"a").unwrap();
+        }
+        let routed = Arc::new(Router::new(map)).route(batch);
+        let lengths: Vec<_> = routed.requests(0).map(|range| range.len()).collect();
+        let max = OPERATIONS_PER_REQUEST_MAX;
+        assert_eq!(lengths, [max, max, 1]);
+    }
+}

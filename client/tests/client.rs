@@ -1,5 +1,7 @@
 //! The typed library against a small server over real sockets.
 
+#![allow(clippy::unwrap_used)] // a step that fails is a test that fails
+
 mod common;
 
 use batchkv_client::connect::CONNECT_TIME;

@@ -15,15 +15,15 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 /// What the connections of a test server share.
-pub type Store = Arc<Mutex<HashMap<Vec<u8>, Vec<u8>>>>;
+pub(crate) type Store = Arc<Mutex<HashMap<Vec<u8>, Vec<u8>>>>;
 
 /// Starts server `index` of `servers` on a free port and gives its address.
-pub fn start(index: u32, servers: u32) -> String {
+pub(crate) fn start(index: u32, servers: u32) -> String {
     start_on(TcpListener::bind("127.0.0.1:0").unwrap(), index, servers)
 }
 
 /// Starts a server on `listener`.
-pub fn start_on(listener: TcpListener, index: u32, servers: u32) -> String {
+pub(crate) fn start_on(listener: TcpListener, index: u32, servers: u32) -> String {
     let store = Store::default();
     start_with(listener, move |mut peer| {
         peer.greet(hello(index, servers))?;
@@ -35,7 +35,7 @@ pub fn start_on(listener: TcpListener, index: u32, servers: u32) -> String {
 }
 
 /// Starts a server whose connections are served by `serve`, each on a thread of its own.
-pub fn start_with<F>(listener: TcpListener, serve: F) -> String
+pub(crate) fn start_with<F>(listener: TcpListener, serve: F) -> String
 where
     F: Fn(Peer) -> io::Result<()> + Send + Sync + 'static,
 {
@@ -53,7 +53,7 @@ where
 }
 
 /// The hello of server `index` of `servers`, with 64 partitions.
-pub fn hello(index: u32, servers: u32) -> ServerHello {
+pub(crate) fn hello(index: u32, servers: u32) -> ServerHello {
     let map = PartitionMap::fixed(64, servers).unwrap();
     ServerHello {
         magic: MAGIC,
@@ -68,8 +68,8 @@ pub fn hello(index: u32, servers: u32) -> ServerHello {
 }
 
 /// A client, seen from the server.
-pub struct Peer {
-    pub stream: TcpStream,
+pub(crate) struct Peer {
+    pub(crate) stream: TcpStream,
     receive: ReceiveBuffer,
     send: SendBuffer,
     counters: Counters,
@@ -89,12 +89,12 @@ impl Peer {
     }
 
     /// Takes the client's hello and gives `hello`.
-    pub fn greet(&mut self, hello: ServerHello) -> io::Result<()> {
+    pub(crate) fn greet(&mut self, hello: ServerHello) -> io::Result<()> {
         self.frame()?;
         self.say(&Control::ServerHello(hello))
     }
 
-    pub fn say(&mut self, control: &Control) -> io::Result<()> {
+    pub(crate) fn say(&mut self, control: &Control) -> io::Result<()> {
         control.write(&mut self.send);
         self.flush()
     }
@@ -107,7 +107,7 @@ impl Peer {
     }
 
     /// The next frame's body, or `None` when the client has closed.
-    pub fn frame(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) fn frame(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(body) = self.receive.body().unwrap() {
                 let body = body.to_vec();
@@ -122,7 +122,7 @@ impl Peer {
     }
 
     /// Answers a frame.
-    pub fn respond(&mut self, body: &[u8], store: &Store) -> io::Result<()> {
+    pub(crate) fn respond(&mut self, body: &[u8], store: &Store) -> io::Result<()> {
         if frame::kind(body).unwrap() == Kind::Control {
             assert_eq!(Control::decode(body).unwrap(), Control::CountersRequest);
             return self.say(&Control::Counters(self.counters));
@@ -136,7 +136,7 @@ impl Peer {
             let mut operation = 0;
             while let Some(asked) = cursor.next_operation(body).unwrap() {
                 let mut store = store.lock().unwrap();
-                let answer = apply(asked, &mut store, &mut self.counters);
+                let answer = apply(asked, &store, &mut self.counters);
                 if !answers.answer(Position { group, operation }, answer) {
                     answers.finish(false);
                     answers = AnswerWriter::begin(&mut self.send, request.id);

@@ -1,0 +1,477 @@
+//! The session on exact bytes, without a socket.
+
+#![allow(clippy::unwrap_used)] // a step that fails is a test that fails
+
+use batchkv_client::error::{AnswerError, ConnectionError, Loss};
+use batchkv_client::exchange::{Exchange, Lost, OperationKind, WrongKind};
+use batchkv_client::protocol::limits::{FRAME_BYTES, REQUESTS_UNANSWERED_MAX};
+use batchkv_client::protocol::{
+    Answer, AnswerWriter, Control, Counters, ErrorFrame, Malformed, Operation, Position,
+    ReceiveBuffer, RequestFrame, RequestWriter, SendBuffer,
+};
+use batchkv_client::session::Session;
+use proptest::prelude::*;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What an exchange was told.
+#[derive(Debug, Default)]
+struct Log {
+    /// Answers per operation.
+    answers: Vec<Vec<String>>,
+    /// Answers per frame.
+    frames: Vec<usize>,
+    ended: Option<Result<(), Lost>>,
+}
+
+/// A request that puts or gets keys of one byte, and notes what it is told.
+struct Recorder {
+    /// Partition and value of each operation; no value is a get.
+    operations: Vec<(u32, Option<Vec<u8>>)>,
+    log: Rc<RefCell<Log>>,
+}
+
+impl Recorder {
+    fn new(operations: Vec<(u32, Option<Vec<u8>>)>) -> (Self, Rc<RefCell<Log>>) {
+        let log = Rc::new(RefCell::new(Log::default()));
+        let answers = vec![Vec::new(); operations.len()];
+        log.borrow_mut().answers = answers;
+        let recorder = Self {
+            operations,
+            log: Rc::clone(&log),
+        };
+        (recorder, log)
+    }
+
+    /// Gets, one for each partition named.
+    fn gets(partitions: &[u32]) -> (Self, Rc<RefCell<Log>>) {
+        Self::new(partitions.iter().map(|&p| (p, None)).collect())
+    }
+}
+
+impl Exchange for Recorder {
+    fn operations(&self) -> usize {
+        self.operations.len()
+    }
+
+    fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool {
+        match &self.operations[index] {
+            (partition, None) => frame.get(*partition, 1, b"k"),
+            (partition, Some(value)) => frame
+                .put(*partition, 1, b"k", value.len())
+                .map(|room| room.copy_from_slice(value))
+                .is_some(),
+        }
+    }
+
+    fn answer(&mut self, index: usize, answer: Answer<'_>) -> Result<(), WrongKind> {
+        let kind = match self.operations[index].1 {
+            None => OperationKind::Get,
+            Some(_) => OperationKind::Put,
+        };
+        kind.check(&answer)?;
+        self.log.borrow_mut().answers[index].push(format!("{answer:?}"));
+        Ok(())
+    }
+
+    fn answered(&mut self, operations: usize) {
+        self.log.borrow_mut().frames.push(operations);
+    }
+
+    fn ended(self, outcome: Result<(), Lost>) {
+        let before = self.log.borrow_mut().ended.replace(outcome);
+        assert!(before.is_none(), "ended twice");
+    }
+}
+
+/// Everything that a session has to say, taken by the socket.
+fn sent(session: &mut Session<Recorder>) -> Vec<u8> {
+    let mut out = SendBuffer::default();
+    session.produce(&mut out, usize::MAX);
+    out.pending().to_vec()
+}
+
+fn feed(session: &mut Session<Recorder>, bytes: &[u8]) -> Result<(), Loss> {
+    let mut received = ReceiveBuffer::default();
+    for chunk in bytes.chunks(FRAME_BYTES) {
+        received.spare()[..chunk.len()].copy_from_slice(chunk);
+        received.filled(chunk.len());
+        session.feed(&mut received)?;
+    }
+    Ok(())
+}
+
+/// A frame of answers to request `id`: group, operation, answer.
+fn answers(id: u64, last: bool, answers: &[(u32, u32, Answer<'_>)]) -> Vec<u8> {
+    let mut out = SendBuffer::default();
+    let mut writer = AnswerWriter::begin(&mut out, id);
+    for &(group, operation, answer) in answers {
+        assert!(writer.answer(Position { group, operation }, answer));
+    }
+    writer.finish(last);
+    out.pending().to_vec()
+}
+
+fn control(control: &Control) -> Vec<u8> {
+    let mut out = SendBuffer::default();
+    control.write(&mut out);
+    out.pending().to_vec()
+}
+
+fn lost(session: &mut Session<Recorder>) {
+    let loss = Loss::ClosedByServer;
+    let address = "here".to_owned();
+    session.lose(&Arc::new(ConnectionError { address, loss }));
+}
+
+/// A session with one request of two groups, (0: two gets, 1: one get), sent and unanswered.
+fn asked() -> (Session<Recorder>, Rc<RefCell<Log>>) {
+    let mut session = Session::default();
+    let (recorder, log) = Recorder::gets(&[3, 3, 5]);
+    session.enqueue(recorder);
+    sent(&mut session);
+    (session, log)
+}
+
+/// What feeding `bytes` to [`asked`] fails with.
+fn fault(bytes: &[u8]) -> AnswerError {
+    match feed(&mut asked().0, bytes) {
+        Err(Loss::Answer(error)) => error,
+        other => panic!("expected a wrong answer, got {other:?}"),
+    }
+}
+
+const MISSING: Answer<'static> = Answer::Missing;
+
+#[test]
+fn a_request_is_written_as_these_bytes() {
+    let mut session = Session::default();
+    session.enqueue(Recorder::gets(&[3, 3, 5]).0);
+    let group = |partition, operations: u8| {
+        let mut bytes = vec![partition, 1, 0, operations, 0, 3 * operations, 0, 0];
+        bytes.extend([0, 1, b'k'].repeat(operations.into()));
+        bytes
+    };
+    let body = [vec![5, 0, 1, 2, 0], group(3, 2), group(5, 1)].concat();
+    let frame = [(body.len() as u32).to_le_bytes().to_vec(), body].concat();
+    assert_eq!(sent(&mut session), frame);
+    assert_eq!(session.unanswered(), 1);
+    assert!(session.is_waiting());
+}
+
+#[test]
+fn groups_are_answered_in_any_order_and_in_pieces() {
+    let (mut session, log) = asked();
+    feed(&mut session, &answers(0, false, &[(1, 0, MISSING)])).unwrap();
+    feed(
+        &mut session,
+        &answers(0, false, &[(0, 0, Answer::Value(b"v"))]),
+    )
+    .unwrap();
+    assert!(log.borrow().ended.is_none());
+    feed(&mut session, &answers(0, true, &[(0, 1, MISSING)])).unwrap();
+    let log = log.borrow();
+    assert_eq!(log.frames, [1, 1, 1]);
+    assert_eq!(log.answers, [["Value([118])"], ["Missing"], ["Missing"]]);
+    assert!(matches!(log.ended, Some(Ok(()))));
+    assert!(session.is_idle());
+    assert_eq!((session.answered().gets, session.answered().hits), (3, 1));
+}
+
+#[test]
+fn what_answers_nothing_that_was_asked_is_refused() {
+    let (id, group) = (0, 0);
+    let both = [(0, 0, MISSING), (0, 1, MISSING)];
+    let repeated = [both[0], both[1], (0, 0, MISSING)];
+    assert_eq!(
+        fault(&answers(0, false, &repeated)),
+        AnswerError::Repeated {
+            id,
+            group,
+            first: 0,
+            expected: 2
+        }
+    );
+    assert_eq!(
+        fault(&answers(0, false, &both[1..])),
+        AnswerError::Gap {
+            id,
+            group,
+            first: 1,
+            expected: 0
+        }
+    );
+    let too_many = [both[0], both[1], (0, 2, MISSING)];
+    assert_eq!(
+        fault(&answers(0, false, &too_many)),
+        AnswerError::TooMany {
+            id,
+            group,
+            answers: 3,
+            left: 2
+        }
+    );
+    assert_eq!(
+        fault(&answers(0, false, &[(2, 0, MISSING)])),
+        AnswerError::Group {
+            id,
+            group: 2,
+            groups: 2
+        }
+    );
+    assert_eq!(
+        fault(&answers(7, false, &both)),
+        AnswerError::Request { id: 7 }
+    );
+    let stored = fault(&answers(0, false, &[(1, 0, Answer::Stored)]));
+    assert_eq!(
+        stored.to_string(),
+        "operation 2 of request 0: a get was answered with \"stored\""
+    );
+}
+
+#[test]
+fn the_last_mark_stands_where_the_last_answer_is() {
+    let early = fault(&answers(0, true, &[(1, 0, MISSING)]));
+    assert_eq!(
+        early.to_string(),
+        "request 0 is marked as done with 2 operations unanswered"
+    );
+    let all = [(0, 0, MISSING), (0, 1, MISSING), (1, 0, MISSING)];
+    let missing = fault(&answers(0, false, &all));
+    assert_eq!(
+        missing.to_string(),
+        "request 0 is not marked as done with 0 operations unanswered"
+    );
+}
+
+#[test]
+fn a_late_answer_is_not_taken_for_that_of_a_later_request() {
+    let mut session = Session::default();
+    let answer = |id| answers(id, true, &[(0, 0, MISSING)]);
+    for id in [0, REQUESTS_UNANSWERED_MAX as u64] {
+        session.enqueue(Recorder::gets(&[1]).0);
+        sent(&mut session);
+        let late = feed(&mut session, &answer(id + 1));
+        assert!(matches!(
+            late,
+            Err(Loss::Answer(AnswerError::Request { .. }))
+        ));
+        feed(&mut session, &answer(id)).unwrap();
+        let again = feed(&mut session, &answer(id));
+        assert!(matches!(
+            again,
+            Err(Loss::Answer(AnswerError::Request { .. }))
+        ));
+    }
+}
+
+#[test]
+fn answers_count_up_to_the_fault() {
+    let (mut session, log) = asked();
+    let bytes = answers(0, false, &[(0, 0, MISSING), (1, 0, Answer::Stored)]);
+    feed(&mut session, &bytes).unwrap_err();
+    lost(&mut session);
+    assert_eq!(session.answered().gets, 1);
+    let log = log.borrow();
+    let Some(Err(end)) = &log.ended else {
+        panic!("expected a loss, got {log:?}");
+    };
+    assert_eq!((end.sent, end.answered, end.unknown()), (3, 1, 2));
+}
+
+#[test]
+fn a_frame_that_is_cut_or_too_long_inside_is_malformed() {
+    let whole = answers(0, false, &[(0, 0, Answer::Value(b"value"))]);
+    for body_bytes in 1..whole.len() - 4 {
+        let mut cut = whole[..4 + body_bytes].to_vec();
+        cut[..4].copy_from_slice(&(body_bytes as u32).to_le_bytes());
+        let error = feed(&mut asked().0, &cut).unwrap_err();
+        assert!(matches!(error, Loss::Malformed(_)), "{error:?}");
+    }
+    let mut longer = whole.clone();
+    longer.push(0);
+    longer[0] += 1;
+    let error = feed(&mut asked().0, &longer).unwrap_err();
+    assert!(
+        matches!(error, Loss::Malformed(Malformed::Trailing(1))),
+        "{error:?}"
+    );
+    let (mut session, log) = asked();
+    feed(&mut session, &whole[..whole.len() - 1]).unwrap();
+    assert!(log.borrow().frames.is_empty(), "an incomplete frame waits");
+}
+
+#[test]
+fn an_oversize_frame_has_one_answer() {
+    let value = vec![1; FRAME_BYTES];
+    let (mut session, _log) = asked();
+    feed(
+        &mut session,
+        &answers(0, false, &[(0, 0, Answer::Value(&value))]),
+    )
+    .unwrap();
+    // By hand: no writer makes such a frame.
+    let mut body = vec![6, 0, 0, 1, 0, 0, 0, 2, 0, 0, 252];
+    body.extend((FRAME_BYTES as u32).to_le_bytes());
+    body.extend(&value);
+    body.push(1);
+    let bytes = [(body.len() as u32).to_le_bytes().to_vec(), body].concat();
+    let oversize = AnswerError::Oversize { id: 0, answers: 2 };
+    assert_eq!(fault(&bytes), oversize);
+}
+
+#[test]
+fn the_servers_error_comes_with_its_text() {
+    let text = "too many frames".to_owned();
+    let bytes = control(&Control::Error(ErrorFrame { text }));
+    let error = feed(&mut asked().0, &bytes).unwrap_err();
+    assert_eq!(error.to_string(), "the server says: too many frames");
+}
+
+#[test]
+fn counters_are_asked_for_behind_the_last_answer() {
+    let counters = Counters {
+        gets: 3,
+        ..Counters::default()
+    };
+    let (mut session, _log) = asked();
+    session.ask_counters();
+    assert!(sent(&mut session).is_empty());
+    let unasked = feed(&mut session, &control(&Control::Counters(counters)));
+    assert!(matches!(unasked, Err(Loss::Unasked("counters"))));
+    let all = [(0, 0, MISSING), (0, 1, MISSING), (1, 0, MISSING)];
+    feed(&mut session, &answers(0, true, &all)).unwrap();
+    assert_eq!(sent(&mut session), control(&Control::CountersRequest));
+    assert!(session.is_waiting());
+    assert_eq!(session.served(), None);
+    feed(&mut session, &control(&Control::Counters(counters))).unwrap();
+    assert_eq!(session.served(), Some(counters));
+    assert_eq!(session.answered(), counters);
+    assert!(sent(&mut session).is_empty(), "asked once");
+}
+
+#[test]
+fn frames_that_only_clients_send_are_refused() {
+    let request = {
+        let mut session = Session::default();
+        session.enqueue(Recorder::gets(&[1]).0);
+        sent(&mut session)
+    };
+    for bytes in [request, control(&Control::CountersRequest)] {
+        let error = feed(&mut asked().0, &bytes).unwrap_err();
+        assert!(matches!(error, Loss::Unasked(_)), "{error:?}");
+    }
+}
+
+#[test]
+fn a_long_request_is_cut_into_frames_and_its_groups_counted_over_all() {
+    let mut session = Session::default();
+    let puts = vec![(9, Some(vec![1; 30_000])); 5];
+    let (recorder, log) = Recorder::new(puts);
+    session.enqueue(recorder);
+    let mut out = SendBuffer::default();
+    let mut frames = Vec::new();
+    loop {
+        session.produce(&mut out, 1);
+        let Some((_, body)) = out.pending().split_at_checked(4) else {
+            break;
+        };
+        let frame = RequestFrame::parse(body).unwrap();
+        let mut cursor = frame.cursor();
+        let group = cursor.next_group(body).unwrap().unwrap();
+        frames.push((group.operations, frame.last));
+        while let Some(operation) = cursor.next_operation(body).unwrap() {
+            assert!(matches!(operation, Operation::Put { .. }));
+        }
+        assert!(cursor.next_group(body).unwrap().is_none());
+        out.sent(out.pending().len());
+    }
+    assert_eq!(frames, [(2, false), (2, false), (1, true)]);
+    let positions = [(2, 0), (0, 0), (0, 1), (1, 0), (1, 1)];
+    let stored = positions.map(|(group, operation)| (group, operation, Answer::Stored));
+    feed(&mut session, &answers(0, true, &stored)).unwrap();
+    assert!(log.borrow().answers.iter().all(|got| got == &["Stored"]));
+}
+
+#[test]
+fn a_loss_tells_not_sent_from_unknown() {
+    let mut session = Session::default();
+    let (answered_in_part, first) = Recorder::gets(&[1, 2]);
+    let (written_in_part, second) = Recorder::new(vec![(9, Some(vec![1; 40_000])); 3]);
+    let (queued, third) = Recorder::gets(&[1, 2]);
+    session.enqueue(answered_in_part);
+    sent(&mut session);
+    feed(&mut session, &answers(0, false, &[(1, 0, MISSING)])).unwrap();
+    session.enqueue(written_in_part);
+    session.enqueue(queued);
+    session.produce(&mut SendBuffer::default(), 1);
+    lost(&mut session);
+    let known = [first, second, third].map(|log| {
+        let log = log.borrow();
+        let Some(Err(end)) = &log.ended else {
+            panic!("expected a loss, got {log:?}");
+        };
+        (end.sent, end.answered)
+    });
+    assert_eq!(known, [(2, 1), (1, 0), (0, 0)]);
+    assert!(session.is_idle());
+}
+
+#[test]
+fn no_more_requests_are_unanswered_than_allowed() {
+    let mut session = Session::default();
+    for _ in 0..=REQUESTS_UNANSWERED_MAX {
+        session.enqueue(Recorder::gets(&[1]).0);
+    }
+    sent(&mut session);
+    assert_eq!(session.unanswered(), REQUESTS_UNANSWERED_MAX);
+    assert!(sent(&mut session).is_empty());
+    feed(&mut session, &answers(17, true, &[(0, 0, MISSING)])).unwrap();
+    assert!(!sent(&mut session).is_empty());
+    assert_eq!(session.unanswered(), REQUESTS_UNANSWERED_MAX);
+}
+
+proptest! {
+    /// Groups in any order and interleaving, in order within each: every operation is answered
+    /// once. Any answer more is refused.
+    #[test]
+    fn any_honest_order_is_taken_and_no_answer_more(
+        groups in prop::collection::vec(1..5_u32, 1..8),
+        picks in prop::collection::vec(any::<prop::sample::Index>(), 40),
+        extra in any::<prop::sample::Index>(),
+        cut in 1..6_usize,
+    ) {
+        let partitions: Vec<u32> = (0..)
+            .zip(&groups)
+            .flat_map(|(group, &operations)| vec![group; operations as usize])
+            .collect();
+        let mut session = Session::default();
+        let (recorder, log) = Recorder::gets(&partitions);
+        session.enqueue(recorder);
+        sent(&mut session);
+        let mut next = vec![0; groups.len()];
+        let mut order = Vec::new();
+        for pick in picks {
+            let open: Vec<usize> = (0..groups.len()).filter(|&g| next[g] < groups[g]).collect();
+            let Some(&group) = open.get(pick.index(open.len().max(1))) else { break };
+            order.push((group as u32, next[group], MISSING));
+            next[group] += 1;
+        }
+        let doubled = order[extra.index(order.len())];
+        let at_end = extra.index(2) == 0;
+        for (number, frame) in order.chunks(cut).enumerate() {
+            let last = (number + 1) * cut >= order.len();
+            if last && at_end {
+                let more = [frame, &[doubled]].concat();
+                prop_assert!(feed(&mut session, &answers(0, true, &more)).is_err());
+                return Ok(());
+            }
+            feed(&mut session, &answers(0, last, frame)).unwrap();
+        }
+        prop_assert!(log.borrow().answers.iter().all(|got| got.len() == 1));
+        prop_assert!(matches!(log.borrow().ended, Some(Ok(()))));
+        prop_assert!(feed(&mut session, &answers(0, true, &[doubled])).is_err());
+    }
+}
