@@ -53,7 +53,7 @@ mod slab;
 mod table;
 mod words;
 
-use super::{Engine, OutOfMemory, Placed, Usage, answer_delete, answer_put};
+use super::{Engine, OutOfMemory, Placed, Usage, WINDOW_OPERATIONS, answer_delete, answer_put};
 use batchkv_protocol::{Answer, AnswerWriter, Counters, Operation, Position};
 use bucket::Place;
 use key::{Key, Locator, Secrets};
@@ -62,8 +62,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use table::{Lookup, Outcome, Table};
 use words::{LINE_BYTES, LINE_WORDS, copy_in, copy_out, prefetch};
 
-/// Operations whose cache misses overlap.
-const STAGED_MAX: usize = 64;
 /// Lines of a value that are asked for ahead; the processor follows longer ones by itself.
 const PREFETCH_LINES_MAX: usize = 4;
 /// Reads that were disturbed before the reader locks the bucket.
@@ -103,7 +101,7 @@ impl Partitioned {
     fn stage<'s, 'k>(
         &'s self,
         window: &[Placed<'k>],
-        lookups: &mut [Option<Lookup<'s, 'k>>; STAGED_MAX],
+        lookups: &mut [Option<Lookup<'s, 'k>>; WINDOW_OPERATIONS],
     ) {
         for (lookup, placed) in lookups.iter_mut().zip(window) {
             let key = Key::new(placed.operation.key(), &self.secrets);
@@ -261,25 +259,37 @@ impl Partitioned {
         let key = &lookup.key;
         let bytes = key.block_bytes(value.len());
         let old = place.locator.block();
-        let fits_in_place = match old {
-            Some(old) => bytes > 0 && old.suits(bytes),
-            None => bytes == 0,
-        };
-        let new = match written {
-            Some(block) => Some(block),
-            None if fits_in_place => {
-                if let Some(old) = old {
-                    copy_in(value, &self.slab.words(old.unit)[key.block_words()..]);
+        if let (None, Some(old)) = (written, old)
+            && bytes > 0
+            && old.suits(bytes)
+        {
+            self.overwrite(key, place, old, value);
+            return Ok(());
+        }
+        let new = match (written, old) {
+            (Some(block), _) => Some(block),
+            (None, old) => match (self.write_block(lookup.table, key, value), old) {
+                (Ok(block), _) => block,
+                // Without memory, a block that is too large will do.
+                (Err(OutOfMemory), Some(old)) if old.holds(bytes) => {
+                    self.overwrite(key, place, old, value);
+                    return Ok(());
                 }
-                old
-            }
-            None => self.write_block(lookup.table, key, value)?,
+                (Err(OutOfMemory), _) => return Err(OutOfMemory),
+            },
         };
         place.set_locator(Locator::new(new, value.len(), key));
-        if let (true, Some(old)) = (old != new, old) {
+        if let Some(old) = old {
             self.slab.free(lookup.table.arena, old);
         }
         Ok(())
+    }
+
+    /// Puts a value into the block that a record has. The bucket is locked.
+    #[inline]
+    fn overwrite(&self, key: &Key<'_>, place: &Place<'_>, block: Block, value: &[u8]) {
+        copy_in(value, &self.slab.words(block.unit)[key.block_words()..]);
+        place.set_locator(Locator::new(Some(block), value.len(), key));
     }
 
     /// A new block that holds the key, if it is long, and the value; none if both need none.
@@ -327,8 +337,8 @@ impl Engine for Partitioned {
         counters: &mut Counters,
     ) -> usize {
         let mut applied = 0;
-        for window in window.chunks(STAGED_MAX) {
-            let mut lookups = [None; STAGED_MAX];
+        for window in window.chunks(WINDOW_OPERATIONS) {
+            let mut lookups = [None; WINDOW_OPERATIONS];
             self.stage(window, &mut lookups);
             for (lookup, placed) in lookups.iter_mut().flatten().zip(window) {
                 if !self.execute(lookup, placed, answers, counters) {

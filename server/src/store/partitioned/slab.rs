@@ -10,6 +10,7 @@
 use super::super::OutOfMemory;
 use super::key::{Key, Locator};
 use super::words::{LINE_BYTES, LINE_WORDS, Line, Lines, WORD_BYTES, hold};
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -30,9 +31,12 @@ const LINE_CLASS: usize = class_of(LINE_BYTES);
 
 /// Arenas, each with its own lock.
 const ARENAS: usize = 16;
-/// A run is an eighth of what its class has in its arena, within these bounds.
+/// A run is a share of what its class has in its arena, within these bounds: an eighth while the
+/// class only grows. Once blocks of it have been freed, as much again, which is a sixteenth over all
+/// arenas: the number of records of a size goes up and down, and memory should not follow each peak.
+const GROWING_SHARE: u64 = 8;
 const RUN_UNITS_MIN: usize = (4 << 10) / UNIT_BYTES;
-const RUN_UNITS_MAX: usize = (64 << 10) / UNIT_BYTES;
+const RUN_UNITS_MAX: usize = (256 << 10) / UNIT_BYTES;
 
 const _: () = {
     use batchkv_protocol::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -66,11 +70,15 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Whether `bytes` >= 1 may stand in the block without wasting too much of it.
+    /// Whether the block is of the class for `bytes` >= 1.
     #[inline]
     pub(super) fn suits(self, bytes: usize) -> bool {
-        let class = class_of(bytes);
-        (class..=class + CLASS_SLACK).contains(&usize::from(self.class))
+        usize::from(self.class) == class_of(bytes)
+    }
+
+    /// Whether `bytes` >= 1 have room in the block.
+    pub(super) fn holds(self, bytes: usize) -> bool {
+        usize::from(self.class) >= class_of(bytes)
     }
 }
 
@@ -128,6 +136,8 @@ struct Class {
     run_blocks: u32,
     /// Units of all runs so far.
     taken_units: u64,
+    /// Whether a block was ever freed.
+    was_freed: bool,
 }
 
 impl Slab {
@@ -194,6 +204,7 @@ impl Slab {
         fence(Ordering::Release);
         self.words(block.unit)[0].store(class.free.into(), Ordering::Relaxed);
         class.free = block.unit;
+        class.was_freed = true;
     }
 
     pub(super) fn free_line(&self, arena: u32, unit: u32) {
@@ -203,12 +214,26 @@ impl Slab {
 
     fn allocate_class(&self, arena: u32, class: usize, slack: usize) -> Result<Block, OutOfMemory> {
         let mut own = self.arena(arena);
-        let classes = class..=(class + slack).min(CLASSES - 1);
+        let mut larger = class + 1..=(class + slack).min(CLASSES - 1);
         let block = own
             .pop_free(self, class)
             .or_else(|| own.carve(class))
-            .or_else(|| classes.clone().find_map(|class| own.pop_free(self, class)))
-            .or_else(|| self.pop_free_elsewhere(classes));
+            .or_else(|| {
+                self.take_free(&mut own, class);
+                own.pop_free(self, class)
+            })
+            .or_else(|| {
+                self.take_run_left(&mut own, class);
+                own.carve(class)
+            })
+            .or_else(|| {
+                larger.find_map(|class| {
+                    if own.classes[class].free == 0 {
+                        self.take_free(&mut own, class);
+                    }
+                    own.pop_free(self, class)
+                })
+            });
         let block = match block {
             Some(block) => block,
             None => own.take_run(self, class)?,
@@ -218,14 +243,32 @@ impl Slab {
         Ok(block)
     }
 
-    /// A free block of any arena that nobody is busy with.
-    fn pop_free_elsewhere(&self, classes: impl Iterator<Item = usize> + Clone) -> Option<Block> {
-        self.arenas.iter().find_map(|arena| {
-            let mut arena = arena.try_lock().ok()?;
-            classes
-                .clone()
-                .find_map(|class| arena.pop_free(self, class))
-        })
+    /// Moves another arena's free blocks of `class` to `own`, which has none.
+    fn take_free(&self, own: &mut Arena, class: usize) {
+        let free = |other: &mut Arena| {
+            let free = mem::take(&mut other.classes[class].free);
+            (free != 0).then_some(free)
+        };
+        own.classes[class].free = self.find_elsewhere(free).unwrap_or(0);
+    }
+
+    /// Moves what is left of another arena's run of `class` to `own`, whose run is used up.
+    fn take_run_left(&self, own: &mut Arena, class: usize) {
+        let left = self.find_elsewhere(|other| {
+            let other = &mut other.classes[class];
+            let blocks = mem::take(&mut other.run_blocks);
+            (blocks != 0).then_some((other.run_unit, blocks))
+        });
+        if let Some((unit, blocks)) = left {
+            own.classes[class].run_unit = unit;
+            own.classes[class].run_blocks = blocks;
+        }
+    }
+
+    /// Asks the arenas that nobody is busy with, until one has what is wanted.
+    fn find_elsewhere<T>(&self, mut want: impl FnMut(&mut Arena) -> Option<T>) -> Option<T> {
+        let mut arenas = self.arenas.iter();
+        arenas.find_map(|arena| want(&mut *arena.try_lock().ok()?))
     }
 
     fn arena(&self, arena: u32) -> MutexGuard<'_, Arena> {
@@ -277,12 +320,60 @@ impl Arena {
     /// Takes memory for a run and carves its first block. The old run is used up.
     fn take_run(&mut self, slab: &Slab, class: usize) -> Result<Block, OutOfMemory> {
         let state = &mut self.classes[class];
-        let units_wanted = (state.taken_units as usize / 8).clamp(RUN_UNITS_MIN, RUN_UNITS_MAX);
+        let share = if state.was_freed { 1 } else { GROWING_SHARE };
+        let units_wanted =
+            ((state.taken_units / share) as usize).clamp(RUN_UNITS_MIN, RUN_UNITS_MAX);
         let blocks = (units_wanted / class_units(class)).max(1);
         let units = (blocks * class_units(class)).next_multiple_of(LINE_UNITS);
         state.run_unit = slab.take_units(units)? as u32;
         state.run_blocks = blocks as u32;
         state.taken_units += units as u64;
         Ok(self.carve(class).expect("a run has a block"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_hold_what_they_are_for_and_waste_little() {
+        assert_eq!(class_units(LINE_CLASS) * UNIT_BYTES, LINE_BYTES);
+        for bytes in (1..300_000).chain([1 << 20]) {
+            let class = class_of(bytes);
+            let held = class_units(class) * UNIT_BYTES;
+            assert!(held >= bytes && held - bytes < UNIT_BYTES.max(held / 8 + 1));
+            assert!(class == 0 || class_units(class - 1) * UNIT_BYTES < bytes);
+        }
+    }
+
+    #[test]
+    fn blocks_do_not_overlap_and_are_used_again() {
+        let slab = Slab::new(None);
+        let sizes = (0..3000).map(|number: usize| 1 + number * 37 % 5000);
+        let blocks: Vec<_> = (0..)
+            .zip(sizes)
+            .map(|(arena, bytes)| (arena, slab.allocate(arena, bytes).unwrap()))
+            .collect();
+        let mut ranges: Vec<_> = blocks
+            .iter()
+            .map(|(_, block)| {
+                let first = block.unit as usize;
+                (first, first + class_units(block.class.into()))
+            })
+            .collect();
+        ranges.sort_unstable();
+        assert!(ranges.is_sorted_by(|before, after| before.1 <= after.0));
+
+        let used_bytes = slab.budget.used_bytes();
+        for (arena, block) in &blocks {
+            slab.free(*arena, *block);
+        }
+        // From any arena, as it lies there and elsewhere.
+        for (_, block) in &blocks {
+            let bytes = class_units(block.class.into()) * UNIT_BYTES;
+            slab.allocate(3, bytes).unwrap();
+        }
+        assert_eq!(slab.budget.used_bytes(), used_bytes);
     }
 }

@@ -256,3 +256,6 @@ impl<'s, 'k> Lookup<'s, 'k> {
         };
     }
 }
+
+#[cfg(test)]
+mod tests;

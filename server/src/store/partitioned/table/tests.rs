@@ -1,0 +1,133 @@
+//! How tables grow, and how long chains become.
+
+use super::super::bucket::SLOTS;
+use super::super::key::Locator;
+use super::*;
+use batchkv_protocol::placement;
+
+struct Fixture {
+    table: Table,
+    slab: Slab,
+    secrets: Secrets,
+}
+
+impl Fixture {
+    fn new(memory_bytes_max: Option<u64>) -> Self {
+        Self {
+            table: Table::new(0),
+            slab: Slab::new(memory_bytes_max),
+            secrets: Secrets::random(),
+        }
+    }
+
+    fn buckets(&self) -> u64 {
+        self.table.buckets.load(Ordering::Relaxed)
+    }
+
+    /// Adds a record, without a value if its key is short.
+    fn add(&self, key: &[u8]) -> Result<(), OutOfMemory> {
+        let key = Key::new(key, &self.secrets);
+        let mut lookup = Lookup::new(&self.table, key);
+        let guard = lookup.lock(&self.slab);
+        assert!(matches!(lookup.outcome, Outcome::Absent));
+        // The length keeps the locator of a long key from being 0; chains never look into blocks.
+        let locator = Locator::new(None, 1, &key);
+        let pushed = bucket::push(&self.slab, 0, lookup.head, (key.word, locator));
+        drop(guard);
+        if pushed.is_ok() {
+            self.table.record_added(&self.slab, &self.secrets);
+        }
+        pushed
+    }
+
+    /// Records and lines of each bucket's chain.
+    fn chains(&self) -> Vec<(usize, usize)> {
+        let chain = |index| {
+            let (mut entries, mut lines) = (Vec::new(), Vec::new());
+            bucket::collect(
+                &self.slab,
+                self.table.bucket(index),
+                &mut entries,
+                &mut lines,
+            );
+            for (word, locator) in &entries {
+                let hash = self.secrets.slot_hash(*word, *locator);
+                assert_eq!(
+                    self.table.index(hash),
+                    index,
+                    "a record in the wrong bucket"
+                );
+            }
+            (entries.len(), 1 + lines.len())
+        };
+        (0..self.buckets()).map(chain).collect()
+    }
+}
+
+/// Records in the chains, and the most lines of one.
+fn sum_and_longest(chains: &[(usize, usize)]) -> (usize, usize) {
+    let records = chains.iter().map(|(records, _)| records).sum();
+    let longest = chains.iter().map(|(_, lines)| *lines).max();
+    (records, longest.unwrap_or(0))
+}
+
+#[test]
+fn segments_follow_each_other() {
+    let mut expected = (0, 0);
+    for index in 0..100_000 {
+        let (segment, segment_buckets, bucket) = locate(index);
+        assert_eq!((segment, bucket), expected);
+        assert!(
+            segment_buckets <= SEGMENT_BUCKETS.max(index / SEGMENTS_PER_SIZE + SEGMENT_BUCKETS)
+        );
+        expected = match bucket + 1 {
+            end if end == segment_buckets => (segment + 1, 0),
+            next => (segment, next),
+        };
+    }
+}
+
+#[test]
+fn each_new_record_splits_at_most_one_bucket() {
+    let fixture = Fixture::new(None);
+    for key in 0..30_000u32 {
+        let before = fixture.buckets();
+        fixture.add(key.to_string().as_bytes()).unwrap();
+        assert!(fixture.buckets() - before <= 1);
+    }
+    let chains = fixture.chains();
+    assert_eq!(chains.len() as u64, 30_000 / RECORDS_PER_BUCKET);
+    let (records, longest) = sum_and_longest(&chains);
+    assert_eq!(records, 30_000);
+    assert!(longest <= 7, "{longest} lines");
+    for (records, lines) in chains {
+        assert_eq!(lines, records.div_ceil(SLOTS).max(1), "a chain with holes");
+    }
+}
+
+/// Anybody can make keys that the public hash places alike; they must not share buckets.
+#[test]
+fn keys_with_equal_placement_spread() {
+    // A first word that makes the hash's first product zero, whatever the second is.
+    const ZERO: u64 = 0x1319_8A2E_0370_7344;
+    let fixture = Fixture::new(None);
+    for number in 0..20_000u64 {
+        let key = [ZERO, number].map(u64::to_le_bytes).concat();
+        assert_eq!(placement(&key), placement(&ZERO.to_le_bytes().repeat(2)));
+        fixture.add(&key).unwrap();
+    }
+    let (records, longest) = sum_and_longest(&fixture.chains());
+    assert_eq!(records, 20_000);
+    assert!(longest <= 7, "{longest} lines");
+}
+
+#[test]
+fn a_table_without_memory_for_buckets_refuses_or_chains() {
+    let fixture = Fixture::new(Some(64 << 10));
+    let added = (0..100_000u32)
+        .take_while(|key| fixture.add(&key.to_le_bytes()).is_ok())
+        .count();
+    assert!(fixture.slab.budget.used_bytes() <= 64 << 10);
+    assert!(added >= (48 << 10) / LINE_BYTES * 2, "{added} records");
+    assert_eq!(sum_and_longest(&fixture.chains()).0, added);
+}
