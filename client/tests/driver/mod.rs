@@ -102,7 +102,14 @@ const LIE_ONE_IN: u64 = 100;
 /// A store that lies.
 struct Liar {
     lie: Lie,
-    state: Mutex<(HashMap<Vec<u8>, Vec<u8>>, u64)>,
+    state: Mutex<LiarState>,
+}
+
+#[derive(Default)]
+struct LiarState {
+    store: HashMap<Vec<u8>, Vec<u8>>,
+    /// Operations so far.
+    operations: u64,
 }
 
 impl Liar {
@@ -121,7 +128,7 @@ impl Engine for Liar {
         answers: &mut AnswerWriter<'_>,
         counters: &mut Counters,
     ) -> usize {
-        let (store, operations) = &mut *self.state.lock().unwrap();
+        let LiarState { store, operations } = &mut *self.state.lock().unwrap();
         for (done, placed) in window.iter().enumerate() {
             *operations += 1;
             let lies = |lie| self.lie == lie && operations.is_multiple_of(LIE_ONE_IN);
