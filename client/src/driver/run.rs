@@ -297,6 +297,8 @@ impl Run {
 
     /// Closes all connections, and makes the results.
     async fn finish(mut self, window_start: Option<Instant>) -> anyhow::Result<(Results, bool)> {
+        // From here on the others may end when they like.
+        self.barrier = None;
         self.command(Command::Finish);
         let settle =
             async { while self.outcomes.len() < self.workers.len() && self.event(None).await {} };
