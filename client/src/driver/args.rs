@@ -8,7 +8,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 #[command(
     name = "batchkv-client",
     version,
-    args_conflicts_with_subcommands = true
+    args_conflicts_with_subcommands = true,
+    // Of a flag given twice the last counts: scripts add flags behind their own.
+    args_override_self = true
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -114,7 +116,7 @@ pub(crate) struct RunArgs {
     #[arg(long, overrides_with = "no_load")]
     pub(crate) load: bool,
     /// Takes what the servers hold
-    #[arg(long)]
+    #[arg(long, overrides_with = "load")]
     pub(crate) no_load: bool,
     /// Selects the random streams [default: 1]
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]

@@ -13,10 +13,13 @@
 //! up to the difference of the network's delays. A peer that dies closes its connection, which ends
 //! the meeting for everybody; nothing waits longer than its limit.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
@@ -207,6 +210,25 @@ impl Barrier {
         let delay = said.strip_prefix("go ").and_then(|us| us.parse().ok());
         let delay = delay.ok_or_else(|| leader.unexpected(meeting, &said))?;
         Ok(Instant::now() + Duration::from_micros(delay))
+    }
+
+    /// Waits until a client has ended between two meetings, and names it. One that has come to the next
+    /// meeting already has not.
+    pub(crate) async fn gone(&mut self) -> String {
+        poll_fn(|cx| {
+            for peer in &mut self.peers {
+                let ended = match Pin::new(&mut peer.stream).poll_fill_buf(cx) {
+                    Poll::Ready(Ok(said)) => said.is_empty(),
+                    Poll::Ready(Err(_)) => true,
+                    Poll::Pending => false,
+                };
+                if ended {
+                    return Poll::Ready(peer.name());
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Hears all peers at once, so that the first one that is gone is noticed at once.
@@ -426,6 +448,25 @@ mod tests {
             stayer,
             BarrierError::Ended(_) | BarrierError::Gone { .. }
         ));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_dies_between_meetings_is_noticed() {
+        let (listener, address) = listen().await;
+        let lead = async {
+            let (mut barrier, _) = Barrier::lead(listener, 3, "", LIMIT).await.unwrap();
+            barrier.gone().await
+        };
+        let early = async {
+            let joined = Barrier::join(&place(1, &address), "", LIMIT).await;
+            joined.unwrap().0.meet(Meeting::Loaded, LIMIT).await
+        };
+        let die = async { drop(Barrier::join(&place(2, &address), "", LIMIT).await.unwrap()) };
+        let leader = async { tokio::join!(lead, die).0 };
+        // The one that waits at the next meeting is cut off with the leader.
+        let (gone, early) = tokio::join!(leader, early);
+        assert_eq!(gone, "client 2");
+        assert!(matches!(early, Err(BarrierError::Gone { .. })));
     }
 
     #[tokio::test]

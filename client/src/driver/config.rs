@@ -35,6 +35,13 @@ pub(crate) struct ConfigError {
     allowed: String,
 }
 
+impl ConfigError {
+    /// The hosts, when the servers say that they are others.
+    pub(crate) fn hosts(hosts: &[String], fault: &str) -> Self {
+        wrong("hosts", &hosts.join(","), fault.into())
+    }
+}
+
 /// A measured run, as it will be done.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {

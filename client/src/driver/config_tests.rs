@@ -146,8 +146,10 @@ fn workers_connections_and_tasks_fit_each_other() {
 }
 
 #[test]
-fn the_last_of_load_and_no_load_counts() {
-    assert!(!config("--no-load").unwrap().load);
+fn the_last_one_counts() {
+    assert!(!config("--load --no-load").unwrap().load);
+    assert!(config("--no-load --load").unwrap().load);
+    assert_eq!(config("--secs 5 --secs 7").unwrap().measured_secs, 7);
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub(crate) enum Message {
     Second(Box<Closed>),
     /// Every task of the stage has ended.
     Done,
+    /// The servers do not fit the list of hosts; what differs.
+    WrongHosts(String),
     /// Something went wrong; a sentence.
     Failed(String),
     /// The last message.
@@ -112,7 +114,12 @@ async fn work(
     let links = match connect(config, index, &mut pumps).await {
         Ok(links) => links,
         Err(error) => {
-            let _ = report.send((index, Message::Failed(error.to_string())));
+            let text = error.to_string();
+            let message = match error {
+                ConnectError::Order { .. } | ConnectError::Maps { .. } => Message::WrongHosts(text),
+                _ => Message::Failed(text),
+            };
+            let _ = report.send((index, message));
             return;
         }
     };

@@ -10,7 +10,7 @@ use tokio::time::{sleep_until, timeout};
 
 use super::barrier::{Barrier, Meeting};
 use super::board::Board;
-use super::config::Config;
+use super::config::{Config, ConfigError};
 use super::control::{self, Command, Message, Outcome, Report};
 use super::outcome::{Ending, results};
 use super::results::Results;
@@ -81,6 +81,8 @@ struct Run {
     done: usize,
     outcomes: Vec<Outcome>,
     failures: Vec<String>,
+    /// The servers are not those that --hosts makes them.
+    wrong_hosts: bool,
     interrupted: bool,
 }
 
@@ -99,6 +101,7 @@ impl Run {
             done: 0,
             outcomes: Vec::new(),
             failures: Vec::new(),
+            wrong_hosts: false,
             interrupted: false,
             config,
         })
@@ -107,6 +110,9 @@ impl Run {
     async fn connect(&mut self) -> anyhow::Result<()> {
         self.all_done(None).await;
         if let Some(failure) = self.failures.first() {
+            if self.wrong_hosts {
+                return Err(ConfigError::hosts(&self.config.hosts, failure).into());
+            }
             bail!("{failure}");
         }
         if self.interrupted {
@@ -208,7 +214,20 @@ impl Run {
                 None => std::future::pending().await,
             }
         };
+        let barrier = &mut self.barrier;
+        let gone = async {
+            match barrier {
+                Some(barrier) => barrier.gone().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            who = gone => {
+                self.barrier = None;
+                self.failures.push(format!(
+                    "All clients must go on until the end, but {who} ended early; look at its log."
+                ));
+            }
             report = self.reports.recv() => match report {
                 Some((_, message)) => self.take(message),
                 // The senders are gone with their threads.
@@ -232,10 +251,11 @@ impl Run {
                     say(line);
                 }
             }
-            Message::Failed(text) => {
-                super::screen::complain(&text);
+            Message::WrongHosts(text) => {
+                self.wrong_hosts = true;
                 self.failures.push(text);
             }
+            Message::Failed(text) => self.failures.push(text),
             Message::Finished(outcome) => {
                 self.outcomes.push(outcome);
                 self.done += 1;
@@ -277,6 +297,8 @@ impl Run {
 
     /// Closes all connections, and makes the results.
     async fn finish(mut self, window_start: Option<Instant>) -> anyhow::Result<(Results, bool)> {
+        // From here on the others may end when they like.
+        self.barrier = None;
         self.command(Command::Finish);
         let settle =
             async { while self.outcomes.len() < self.workers.len() && self.event(None).await {} };

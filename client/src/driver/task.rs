@@ -11,6 +11,10 @@ use super::lane::Lane;
 use super::tally::Stage;
 use super::worker::Worker;
 
+/// Least operations in a request of the load: small batches are for latencies, which nobody measures
+/// while loading.
+const LOAD_BATCH_SIZE_MIN: usize = 1024;
+
 /// Where a task's operations come from.
 pub(crate) enum Source {
     /// The records of the worker's share, which its tasks divide among them; ends.
@@ -57,15 +61,19 @@ impl Task {
     /// Task number `task` of the client.
     pub(crate) fn new(worker: Rc<Worker>, task: u32, source: Source) -> Self {
         let pairs = worker.spec.mix().share(Kind::ReadModifyWrite) > 0.0;
+        let full_steps = match source {
+            Source::Load(_) => worker.batch_size.max(LOAD_BATCH_SIZE_MIN),
+            // Room for both halves of a read-modify-write is left.
+            Source::Run { .. } => worker.batch_size - usize::from(pairs),
+        };
         let buffer = |server| Buffer {
             lane: Rc::new(Lane::new(server, worker.link_of(server, task))),
-            steps: Vec::with_capacity(worker.batch_size),
+            steps: Vec::with_capacity(full_steps + 1),
         };
         Self {
             source,
             buffers: (0..worker.servers()).map(buffer).collect(),
-            // Room for both halves of a read-modify-write is left.
-            full_steps: worker.batch_size - usize::from(pairs),
+            full_steps,
             worker,
         }
     }

@@ -198,7 +198,7 @@ impl Worker {
             self.stopping.set(true);
             let server = link.server;
             self.tell(Message::Failed(format!(
-                "Server {server} must answer until the end, but the {cause}; look at that server's log."
+                "Server {server} must answer until the end, but it was lost: {cause}; look at its log."
             )));
         }
     }

@@ -55,7 +55,7 @@ impl Results {
     /// # Errors
     /// When a file is missing, damaged or cut off.
     pub(crate) fn read(dir: &Path) -> Result<Self, ReadError> {
-        let summary = parse(dir, SUMMARY_FILE, |text| Summary::from_json(text))?;
+        let summary = parse(dir, SUMMARY_FILE, Summary::from_json)?;
         let series = parse(dir, SERIES_FILE, Series::from_csv)?;
         let latency = parse(dir, LATENCY_FILE, |text| {
             LatencyLog::from_bytes(text.as_bytes())

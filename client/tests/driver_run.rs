@@ -1,0 +1,209 @@
+//! The whole path: the program `batchkv-client` against servers in this process.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails there
+
+mod driver;
+
+use driver::{SMALL, Scratch, Server, client, outcome, program};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::Command;
+
+#[test]
+fn a_run_on_two_servers_is_valid_and_leaves_its_files() {
+    let servers = [Server::start(0, 2), Server::start(1, 2)];
+    let scratch = Scratch::new("valid");
+    let hosts = servers
+        .each_ref()
+        .map(|server| server.address.as_str())
+        .join(",");
+    let output = scratch.path().join("a/b");
+    let words = format!("-hosts {hosts} {SMALL} --output {}", output.display());
+    let (code, text, complaints) = client(&words);
+    assert_eq!(code, 0, "{text}{complaints}");
+    let last = text.lines().last().unwrap();
+    assert!(
+        last.starts_with("throughput ") && last.ends_with(" ops/s"),
+        "{last}"
+    );
+    let summary = scratch.summary("a/b");
+    assert_eq!(summary["verdict"], "VALID");
+    assert_eq!(summary["hit_rate"], 1.0);
+    assert_eq!(summary["measured_secs"], 1.0);
+    assert!(summary["verified"].as_u64().unwrap() > 0);
+    let csv = fs::read_to_string(output.join("throughput.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 2, "{csv}");
+    assert!(csv.starts_with(
+        "second,unix_time,ops,reads,writes,misses,errors,server_0_ops,server_1_ops\n"
+    ));
+    let log = fs::read_to_string(output.join("latency.hlog")).unwrap();
+    assert!(log.contains("\n0.000,1.000,"), "{log}");
+    for (server, k) in servers.into_iter().zip(0..) {
+        let answered = &summary["per_server"][k]["answered"];
+        let totals = server.stop().counters;
+        assert_eq!(answered["gets"], totals.gets);
+        assert_eq!(answered["puts"], totals.puts);
+    }
+}
+
+#[test]
+fn every_workload_is_valid() {
+    let server = Server::start(0, 1);
+    let workloads = [
+        "--workload A --value-bytes 1..300",
+        "--workload C --chooser uniform --keys user",
+        "--workload D",
+        "--workload F --batch-size 3 --window 4",
+        "--mix read=0.5,update=0.2,insert=0.1,delete=0.2 --chooser hotspot",
+        "--chooser ycsb --batch-size 1 --tasks 1",
+    ];
+    for workload in workloads {
+        let (code, text, complaints) =
+            client(&format!("--hosts {} {SMALL} {workload}", server.address));
+        assert_eq!(code, 0, "{workload}: {text}{complaints}");
+        assert!(text.contains("verdict     VALID"), "{workload}: {text}");
+    }
+}
+
+#[test]
+fn what_is_not_checked_or_loaded_is_qualified() {
+    let server = Server::start(0, 1);
+    let hosts = format!("--hosts {} {SMALL}", server.address);
+    let (code, text, _) = client(&format!("{hosts} --no-verify"));
+    assert_eq!(code, 0);
+    assert!(
+        text.contains("QUALIFIED") && text.contains("--no-verify"),
+        "{text}"
+    );
+    let (code, text, _) = client(&format!("{hosts} --no-load"));
+    assert_eq!(code, 0);
+    assert!(
+        text.contains("QUALIFIED") && text.contains("--no-load"),
+        "{text}"
+    );
+}
+
+#[test]
+fn two_clients_meet_and_are_merged() {
+    let server = Server::start(0, 1);
+    let scratch = Scratch::new("merged");
+    // A port that was free a moment ago; nothing else on this machine is likely to take it.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let barrier = free.local_addr().unwrap();
+    drop(free);
+    let clients = [0, 1].map(|index| {
+        let output = scratch.path().join(format!("client-node{}", index + 1));
+        program(&format!(
+            "--hosts {} {SMALL} --client {index}/2 --barrier {barrier} --output {}",
+            server.address,
+            output.display()
+        ))
+        .spawn()
+        .unwrap()
+    });
+    for client in clients {
+        let (code, text, complaints) = outcome(client.wait_with_output().unwrap());
+        assert_eq!(code, 0, "{text}{complaints}");
+    }
+    let totals = server.stop().counters;
+    let csv = format!(
+        "unix_time,gets,hits,puts,deletes\n1,{},{},{},{}\n",
+        totals.gets, totals.hits, totals.puts, totals.deletes
+    );
+    fs::write(scratch.path().join("server-node0.csv"), csv).unwrap();
+    let (code, text, complaints) = client(&format!("merge {}", scratch.path().display()));
+    assert_eq!(code, 0, "{text}{complaints}");
+    let summary = scratch.summary("");
+    assert_eq!(
+        (&summary["verdict"], &summary["clients"]),
+        (&"VALID".into(), &2.into())
+    );
+    // Half of the records each: together all of them, once.
+    let puts = summary["per_server"][0]["answered"]["puts"]
+        .as_u64()
+        .unwrap();
+    assert_eq!(puts, totals.puts);
+    let each = ["client-node1", "client-node2"].map(|name| scratch.summary(name));
+    let ops = |summary: &serde_json::Value| summary["ops_per_sec"].as_f64().unwrap();
+    assert_eq!(ops(&summary), ops(&each[0]) + ops(&each[1]));
+    fs::remove_file(scratch.path().join("client-node2/summary.json")).unwrap();
+    let (code, text, _) = client(&format!("merge {}", scratch.path().display()));
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.contains("INVALID") && text.contains("client-node2"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_client_whose_peer_dies_ends_and_is_invalid() {
+    let server = Server::start(0, 1);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let barrier = free.local_addr().unwrap();
+    drop(free);
+    let words = |index: u32| {
+        let hosts = &server.address;
+        format!("--hosts {hosts} {SMALL} --secs 600 --client {index}/2 --barrier {barrier}")
+    };
+    let leader = program(&words(0)).spawn().unwrap();
+    let mut peer = program(&words(1)).spawn().unwrap();
+    let mut lines = BufReader::new(peer.stdout.take().unwrap()).lines();
+    // All have met twice when the window has begun.
+    assert!(lines.any(|line| line.unwrap().starts_with("measured")));
+    peer.kill().unwrap();
+    peer.wait().unwrap();
+    let (code, text, _) = outcome(leader.wait_with_output().unwrap());
+    assert_eq!(code, 1);
+    assert!(text.contains("client 1 ended early"), "{text}");
+}
+
+#[test]
+fn an_early_end_by_hand_is_qualified_and_fails() {
+    let server = Server::start(0, 1);
+    let small = SMALL.replace("--secs 1", "--secs 600");
+    let mut child = program(&format!("--hosts {} {small}", server.address))
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("measured")));
+    let sent = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(
+        rest.iter().any(|line| line == "verdict     QUALIFIED"),
+        "{rest:?}"
+    );
+    assert!(rest.last().unwrap().starts_with("throughput "));
+}
+
+#[test]
+fn nobody_needs_to_read_the_output() {
+    let server = Server::start(0, 1);
+    let mut child = program(&format!("--hosts {} {SMALL}", server.address))
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut complaints = String::new();
+    let stderr = child.stderr.as_mut().unwrap();
+    stderr.read_to_string(&mut complaints).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{complaints}");
+    assert_eq!(complaints, "");
+}
+
+#[test]
+fn single_keys_can_be_looked_at() {
+    let server = Server::start(0, 1);
+    let hosts = format!("--hosts {}", server.address);
+    let out = |words: &str| {
+        let (code, text, _) = client(&format!("{words} {hosts}"));
+        (code, text)
+    };
+    assert_eq!(out("get fruit"), (1, String::new()));
+    assert_eq!(out("put fruit -apple-"), (0, "stored\n".into()));
+    assert_eq!(out("get fruit"), (0, "-apple-\n".into()));
+    assert_eq!(out("delete fruit"), (0, "deleted\n".into()));
+    assert_eq!(out("delete fruit").0, 1);
+}
