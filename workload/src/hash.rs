@@ -67,10 +67,22 @@ pub(crate) fn short(bytes: &[u8]) -> (u64, u64) {
     }
 }
 
-/// The hash of a key: 16 bytes a step, the last ones by [`short`], with the length.
+/// The hash of a key of at most eight bytes, given as a word that is padded with zeros.
+#[inline]
+pub(crate) fn short_key(word: u64, key_bytes: usize) -> u64 {
+    fold(word ^ KEY_START ^ key_bytes as u64, KEY_STEP)
+}
+
+/// The hash of a key: up to eight bytes by [`short_key`]; longer ones 16 bytes a step, the last ones by
+/// [`short`], with the length.
 #[inline]
 pub(crate) fn key(key: &[u8]) -> u64 {
-    let mut state = 0x2D35_8DCC_AA6C_78A5 ^ key.len() as u64;
+    if key.len() <= 8 {
+        let mut word = [0; 8];
+        word[..key.len()].copy_from_slice(key);
+        return short_key(u64::from_le_bytes(word), key.len());
+    }
+    let mut state = KEY_START ^ key.len() as u64;
     let mut rest = key;
     while rest.len() > 16 {
         let (low, high) = short(&rest[..16]);
@@ -78,5 +90,9 @@ pub(crate) fn key(key: &[u8]) -> u64 {
         rest = &rest[16..];
     }
     let (low, high) = short(rest);
-    fold(low ^ state, high ^ 0x4B33_A62E_D433_D4A3)
+    fold(low ^ state, high ^ KEY_STEP)
 }
+
+/// Constants of the key's hash: random words with 32 bits set.
+const KEY_START: u64 = 0x2D35_8DCC_AA6C_78A5;
+const KEY_STEP: u64 = 0x4B33_A62E_D433_D4A3;

@@ -41,6 +41,11 @@ impl fmt::Display for KeyStyle {
     }
 }
 
+/// The hash of a key by which [`values`](crate::values) name it.
+pub fn hash(key: &[u8]) -> u64 {
+    hash::key(key)
+}
+
 /// One more than the greatest number of eight digits.
 const EIGHT_DIGITS: u64 = 100_000_000;
 
@@ -100,6 +105,26 @@ impl KeyBuf {
         &self.bytes[..self.key_bytes]
     }
 
+    /// The whole buffer, which is the key and zeros if it has at most eight bytes, and the key's
+    /// length in bytes.
+    #[inline]
+    pub fn padded(&self) -> (&[u8; KEY_BYTES_MAX], usize) {
+        (&self.bytes, self.key_bytes)
+    }
+
+    /// What [`hash`] gives for the key, without a branch on the length of a short one.
+    #[inline(always)]
+    pub fn hash(&self) -> u64 {
+        if self.key_bytes > 8 {
+            return hash(self.as_bytes());
+        }
+        let (word, _) = self
+            .bytes
+            .split_first_chunk()
+            .expect("a buffer of more than a word");
+        hash::short_key(u64::from_le_bytes(*word), self.key_bytes)
+    }
+
     /// Appends a number in decimal.
     #[inline(always)]
     fn append(&mut self, number: u64) {
@@ -122,7 +147,7 @@ impl KeyBuf {
         self.store(digits(number % EIGHT_DIGITS) + ASCII_ZEROS, 8);
     }
 
-    /// Appends the low `count` bytes of `word`; the others are overwritten later, or no part of the key.
+    /// Appends the low `count` bytes of `word`, of which the others are zero.
     #[inline(always)]
     fn store(&mut self, word: u64, count: u32) {
         let at = self.key_bytes;

@@ -95,10 +95,10 @@ pub enum ValueFault {
     Checksum,
 }
 
-/// Fills `value` (1 byte or more) with what `stamp` writes under `key`.
+/// Fills `value` (1 byte or more) with what `stamp` writes under the key with the hash `key_hash`
+/// ([`keys::hash`](crate::keys::hash)).
 #[inline]
-pub fn write(key: &[u8], stamp: Stamp, value: &mut [u8]) {
-    let key_hash = hash::key(key);
+pub fn write(key_hash: u64, stamp: Stamp, value: &mut [u8]) {
     let marks = u64::from(stamp.run) | u64::from(stamp.writer) << 16;
     let seed = fold(key_hash ^ marks, stamp.sequence ^ PAYLOAD);
     let value_bytes = value.len();
@@ -117,10 +117,10 @@ pub fn write(key: &[u8], stamp: Stamp, value: &mut [u8]) {
     }
 }
 
-/// Checks a value that was read under `key`. Values of 16 bytes or more give their stamp.
+/// Checks a value that was read under the key with the hash `key_hash`
+/// ([`keys::hash`](crate::keys::hash)). Values of 16 bytes or more give their stamp.
 #[inline]
-pub fn check(key: &[u8], value: &[u8]) -> Result<Option<Stamp>, ValueFault> {
-    let key_hash = hash::key(key);
+pub fn check(key_hash: u64, value: &[u8]) -> Result<Option<Stamp>, ValueFault> {
     if let Some((header, payload)) = value.split_first_chunk::<HEADER_BYTES>() {
         let packed = u128::from_le_bytes(*header);
         let marks = packed as u32;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use batchkv_client::exchange::{Exchange, Lost, OperationKind, WrongKind};
-use batchkv_protocol::{Answer, RequestWriter};
+use batchkv_protocol::{Answer, Key, RequestWriter};
 use batchkv_workload::values;
 use batchkv_workload::{Floor, KeyBuf, Stamp, Witness};
 
@@ -127,6 +127,13 @@ pub(crate) struct Parts {
     watched: Vec<Watched>,
 }
 
+/// The key as the wire takes it.
+#[inline(always)]
+pub(crate) fn wire_key(key: &KeyBuf) -> Key<'_> {
+    let (buffer, key_bytes) = key.padded();
+    Key::within(buffer, 0, key_bytes).expect("a key lies within its buffer")
+}
+
 /// A request on its way.
 pub(crate) struct Batch {
     worker: Rc<Worker>,
@@ -170,7 +177,7 @@ impl Batch {
         &mut self,
         index: usize,
         step: Step,
-        key: &[u8],
+        key: &KeyBuf,
         frame: &mut RequestWriter<'_>,
     ) -> bool {
         let worker = &self.worker;
@@ -181,10 +188,11 @@ impl Batch {
         };
         let (partition, record) = (step.partition(), step.record());
         let value_bytes = worker.value_bytes(record, stamp);
-        let Some(room) = frame.put(partition, worker.epoch(partition), key, value_bytes) else {
+        let epoch = worker.epoch(partition);
+        let Some(room) = frame.put(partition, epoch, wire_key(key), value_bytes) else {
             return false;
         };
-        values::write(key, stamp, room);
+        values::write(key.hash(), stamp, room);
         if Witness::is_sampled(record) && step.kind() != StepKind::Load {
             let mut witness = worker.witness.borrow_mut();
             witness.write_sent(record, stamp.sequence);
@@ -205,7 +213,7 @@ impl Batch {
         let record = step.record();
         let mut key = KeyBuf::default();
         key.set(self.worker.key_style, record);
-        match values::check(key.as_bytes(), value) {
+        match values::check(key.hash(), value) {
             Ok(Some(stamp)) if stamp.run != self.worker.run => self.gain.checks.foreign += 1,
             Ok(stamp) if Witness::is_sampled(record) => self.check_stale(index, record, stamp),
             Ok(_) => {}
@@ -293,11 +301,11 @@ impl Exchange for Batch {
         let worker = &self.worker;
         let mut key = KeyBuf::default();
         key.set(worker.key_style, step.record());
-        let (partition, key) = (step.partition(), key.as_bytes());
+        let partition = step.partition();
         let epoch = worker.epoch(partition);
         match step.kind() {
             StepKind::Get | StepKind::ModifyGet => {
-                let fits = frame.get(partition, epoch, key);
+                let fits = frame.get(partition, epoch, wire_key(&key));
                 if fits && worker.verify && Witness::is_sampled(step.record()) {
                     let floor = worker.witness.borrow().read_sent(step.record());
                     self.watch(index, Note::Read(floor));
@@ -305,13 +313,13 @@ impl Exchange for Batch {
                 fits
             }
             StepKind::Delete => {
-                let fits = frame.delete(partition, epoch, key);
+                let fits = frame.delete(partition, epoch, wire_key(&key));
                 if fits && Witness::is_sampled(step.record()) {
                     worker.witness.borrow_mut().forget(step.record());
                 }
                 fits
             }
-            _ => self.write_put(index, step, key, frame),
+            _ => self.write_put(index, step, &key, frame),
         }
     }
 

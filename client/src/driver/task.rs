@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use batchkv_workload::{Identity, KeyBuf, Kind, LoadOrder, Operation, Phase, Stream};
 
-use super::batch::{Batch, Step, StepKind};
+use super::batch::{Batch, Step, StepKind, wire_key};
 use super::lane::Lane;
 use super::tally::Stage;
 use super::worker::Worker;
@@ -166,7 +166,7 @@ fn ask(worker: &Worker, buffers: &mut [Buffer], operation: Operation) -> (usize,
 fn push(worker: &Worker, buffers: &mut [Buffer], kind: StepKind, record: u64) -> (usize, usize) {
     let mut key = KeyBuf::default();
     key.set(worker.key_style, record);
-    let partition = worker.map.partition_of(key.as_bytes());
+    let partition = worker.map.partition_of(wire_key(&key));
     let server = worker.owner(partition);
     let steps = &mut buffers[server].steps;
     steps.push(Step::new(kind, record, partition));

@@ -23,7 +23,10 @@ pub(crate) fn get(key: &[u8]) -> Operation<'_> {
 }
 
 pub(crate) fn put<'a>(key: &'a [u8], value: &'a [u8]) -> Operation<'a> {
-    Operation::Put { key: key.into(), value }
+    Operation::Put {
+        key: key.into(),
+        value,
+    }
 }
 
 pub(crate) fn delete(key: &[u8]) -> Operation<'_> {

@@ -1,12 +1,13 @@
 use std::collections::HashSet;
 
+use batchkv_workload::keys::hash;
 use batchkv_workload::{KeyBuf, KeyStyle, Stamp, ValueFault, Writer, values};
 use proptest::prelude::{any, proptest};
 use proptest::{collection, prop_assert, prop_assert_eq, prop_assume};
 
 fn value(key: &[u8], stamp: Stamp, bytes: usize) -> Vec<u8> {
     let mut value = vec![0xAA; bytes];
-    values::write(key, stamp, &mut value);
+    values::write(hash(key), stamp, &mut value);
     value
 }
 
@@ -26,7 +27,7 @@ proptest! {
         bytes in 16..600_usize,
     ) {
         let stamp = Stamp { run, writer, sequence };
-        prop_assert_eq!(values::check(&key, &value(&key, stamp, bytes)), Ok(Some(stamp)));
+        prop_assert_eq!(values::check(hash(&key), &value(&key, stamp, bytes)), Ok(Some(stamp)));
     }
 
     #[test]
@@ -36,12 +37,12 @@ proptest! {
         bytes in 13..300_usize,
     ) {
         prop_assume!(key != other);
-        prop_assert_eq!(values::check(&other, &value(&key, STAMP, bytes)), Err(ValueFault::Checksum));
+        prop_assert_eq!(values::check(hash(&other), &value(&key, STAMP, bytes)), Err(ValueFault::Checksum));
     }
 
     #[test]
     fn no_bytes_make_it_panic(key in collection::vec(any::<u8>(), 0..40), bytes in collection::vec(any::<u8>(), 0..200)) {
-        let found = values::check(&key, &bytes);
+        let found = values::check(hash(&key), &bytes);
         prop_assert!(bytes.len() < 12 || found == Err(ValueFault::Checksum));
     }
 }
@@ -54,7 +55,7 @@ fn every_flipped_byte_is_found() {
             for flip in [0x01, 0x80, 0xFF] {
                 let mut bad = good.clone();
                 bad[at] ^= flip;
-                let found = values::check(b"user17", &bad);
+                let found = values::check(hash(b"user17"), &bad);
                 assert_eq!(found, Err(ValueFault::Checksum), "{bytes} bytes, at {at}");
             }
         }
@@ -66,15 +67,15 @@ fn cut_and_lengthened_values_are_found() {
     let good = value(b"1", STAMP, 200);
     for bytes in 12..200 {
         assert_eq!(
-            values::check(b"1", &good[..bytes]),
+            values::check(hash(b"1"), &good[..bytes]),
             Err(ValueFault::Checksum)
         );
     }
-    assert_eq!(values::check(b"1", &[]), Err(ValueFault::Empty));
+    assert_eq!(values::check(hash(b"1"), &[]), Err(ValueFault::Empty));
     for longer in 1..40 {
         let mut bad = good.clone();
         bad.resize(200 + longer, 0);
-        assert_eq!(values::check(b"1", &bad), Err(ValueFault::Checksum));
+        assert_eq!(values::check(hash(b"1"), &bad), Err(ValueFault::Checksum));
     }
 }
 
@@ -88,7 +89,7 @@ fn blocks_that_change_places_are_found() {
             for i in 0..step {
                 bad.swap(a + i, b + i);
             }
-            assert_eq!(values::check(b"1", &bad), Err(ValueFault::Checksum));
+            assert_eq!(values::check(hash(b"1"), &bad), Err(ValueFault::Checksum));
         }
     }
 }
@@ -97,11 +98,11 @@ fn blocks_that_change_places_are_found() {
 fn short_values_check_what_they_can() {
     for bytes in 1..16 {
         let good = value(b"77", STAMP, bytes);
-        assert_eq!(values::check(b"77", &good), Ok(None));
+        assert_eq!(values::check(hash(b"77"), &good), Ok(None));
         let mut found = 0;
         for other in 0..1_000_u64 {
             let key = KeyBuf::new(KeyStyle::Decimal, 1_000 + other);
-            found += u32::from(values::check(key.as_bytes(), &good).is_err());
+            found += u32::from(values::check(hash(key.as_bytes()), &good).is_err());
         }
         // A checksum of one byte misses one in 256.
         assert!(found > 970, "{bytes} bytes: {found}");

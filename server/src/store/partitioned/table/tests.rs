@@ -26,7 +26,7 @@ impl Fixture {
 
     /// Adds a record, without a value if its key is short.
     fn add(&self, key: &[u8]) -> Result<(), OutOfMemory> {
-        let key = Key::new(key, &self.secrets);
+        let key = Key::new(key.into(), &self.secrets);
         let mut lookup = Lookup::new(&self.table, key);
         let guard = lookup.lock(&self.slab);
         assert!(matches!(lookup.outcome, Outcome::Absent));
