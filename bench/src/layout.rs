@@ -138,11 +138,7 @@ fn bodies(out: &SendBuffer) -> Vec<Vec<u8>> {
     let mut input = ReceiveBuffer::default();
     let mut left = out.pending();
     while !left.is_empty() {
-        let spare = input.spare();
-        let count = spare.len().min(left.len());
-        spare[..count].copy_from_slice(&left[..count]);
-        input.filled(count);
-        left = &left[count..];
+        input.fill_from(&mut left);
     }
     let mut bodies = Vec::new();
     while let Some(body) = input.body().expect("our own frames") {

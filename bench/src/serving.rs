@@ -132,11 +132,7 @@ impl<E: Engine> Served<E> {
 
     fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let spare = self.input.spare();
-            let count = spare.len().min(bytes.len());
-            spare[..count].copy_from_slice(&bytes[..count]);
-            self.input.filled(count);
-            bytes = &bytes[count..];
+            self.input.fill_from(&mut bytes);
             loop {
                 let progress = self.session.advance(
                     &self.engine,

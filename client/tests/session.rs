@@ -92,11 +92,10 @@ fn sent(session: &mut Session<Recorder>) -> Vec<u8> {
     out.pending().to_vec()
 }
 
-fn feed(session: &mut Session<Recorder>, bytes: &[u8]) -> Result<(), Loss> {
+fn feed(session: &mut Session<Recorder>, mut bytes: &[u8]) -> Result<(), Loss> {
     let mut received = ReceiveBuffer::default();
-    for chunk in bytes.chunks(FRAME_BYTES) {
-        received.spare()[..chunk.len()].copy_from_slice(chunk);
-        received.filled(chunk.len());
+    while !bytes.is_empty() {
+        received.fill_from(&mut bytes);
         session.feed(&mut received)?;
     }
     Ok(())

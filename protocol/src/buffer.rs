@@ -51,6 +51,16 @@ impl ReceiveBuffer {
         self.end += count;
     }
 
+    /// Moves bytes from the front of `bytes`, as many as [`spare`](Self::spare) has room for, where no
+    /// socket is read.
+    pub fn fill_from(&mut self, bytes: &mut &[u8]) {
+        let spare = self.spare();
+        let (now, later) = bytes.split_at(bytes.len().min(spare.len()));
+        spare[..now.len()].copy_from_slice(now);
+        self.filled(now.len());
+        *bytes = later;
+    }
+
     /// The body of the first frame when it is complete.
     ///
     /// # Errors

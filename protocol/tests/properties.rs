@@ -79,11 +79,7 @@ fn receive(bytes: &[u8]) -> ReceiveBuffer {
     let mut input = ReceiveBuffer::default();
     let mut left = bytes;
     while !left.is_empty() {
-        let spare = input.spare();
-        let count = spare.len().min(left.len());
-        spare[..count].copy_from_slice(&left[..count]);
-        input.filled(count);
-        left = &left[count..];
+        input.fill_from(&mut left);
     }
     input
 }

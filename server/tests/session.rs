@@ -64,11 +64,7 @@ impl Bench {
     /// Feeds bytes and lets the session write, `limit` bytes at a time, until it needs more.
     fn feed(&mut self, mut bytes: &[u8], limit: usize) -> Progress {
         loop {
-            let spare = self.input.spare();
-            let count = spare.len().min(bytes.len());
-            spare[..count].copy_from_slice(&bytes[..count]);
-            self.input.filled(count);
-            bytes = &bytes[count..];
+            self.input.fill_from(&mut bytes);
             let progress =
                 self.session
                     .advance(&self.engine, &mut self.input, &mut self.out, limit);
