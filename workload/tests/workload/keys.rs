@@ -45,3 +45,19 @@ proptest! {
         prop_assert!(hash <= 1 << 63 && key.as_bytes().len() <= KEY_BYTES_MAX);
     }
 }
+
+#[test]
+fn a_buffers_hash_is_its_bytes_hash() {
+    let mut key = KeyBuf::default();
+    let records = (0..30).map(|shift| 1_u64 << (2 * shift)).chain(0..1000);
+    for record in records {
+        for style in [KeyStyle::Decimal, KeyStyle::User] {
+            key.set(style, record);
+            assert_eq!(
+                key.hash(),
+                batchkv_workload::keys::hash(key.as_bytes()),
+                "{record}"
+            );
+        }
+    }
+}

@@ -71,11 +71,11 @@ fn golden_fingerprints() {
     assert_eq!(
         found,
         [
-            "ffee700b3b97911d",
-            "60b1e78128013294",
+            "a83d34c7cf1f6289",
+            "eafac630d1758701",
             "e0867a529907a740",
-            "0828a98acf54a7f7",
-            "d37e02ff15ef3bdf",
+            "987b02e8a247ee5e",
+            "4254934978b1bd18",
         ]
     );
 }
