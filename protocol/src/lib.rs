@@ -9,7 +9,7 @@
 //!
 //! Where to start: [`frame`] (how bytes are cut into frames, and the tags), [`request`] and
 //! [`answer`] (the data path, encoded and decoded by hand), [`control`] (hello, counters, errors),
-//! [`placement`] and [`map`] (which server a key lives on), [`limits`] (every bound, in one file).
+//! [`mod@placement`] and [`map`] (which server a key lives on), [`limits`] (every bound, in one file).
 //!
 //! Every frame's body is one value in the format of bincode 2's `standard()` configuration; the
 //! tests compare with that crate's bytes.
