@@ -7,48 +7,14 @@
 use std::hint::black_box;
 
 use batchkv_protocol::{
-    Answer, AnswerFrame, AnswerWriter, Key, Operation, PartitionMap, Position, ReceiveBuffer,
-    RequestFrame, RequestWriter, SendBuffer,
-};
-use batchkv_workload::{
-    Identity, Inserts, KeyBuf, KeyStyle, Kind, Options, Phase, Share, Spec, Stream,
+    Answer, AnswerFrame, AnswerWriter, Key, Operation, Position, ReceiveBuffer, RequestFrame,
+    SendBuffer,
 };
 
+use crate::job::{OPERATIONS, Source, Step, VALUE, map, spec, write_request};
 use crate::timing::medians;
 
-const OPERATIONS: usize = 8192;
-const VALUE_BYTES: usize = 128;
 const ROUNDS: usize = 400;
-
-/// One request of the standard job, sorted by partition: partition, key, and whether it is a put.
-fn operations() -> Vec<(u32, KeyBuf, bool)> {
-    let spec = Spec::new(Options::default()).expect("the standard job");
-    let share = Share::new(0, 1, 0, 1).expect("one worker");
-    let mut stream = Stream::new(
-        &spec,
-        Identity {
-            seed: 1,
-            client: 0,
-            task: 0,
-            phase: Phase::Run,
-        },
-    );
-    let mut inserts = Inserts::new(spec.records(), share);
-    let map = PartitionMap::fixed(256, 1).expect("a map");
-    let mut operations: Vec<_> = (0..OPERATIONS)
-        .map(|_| {
-            let operation = stream.next(&mut inserts);
-            let key = KeyBuf::new(KeyStyle::Decimal, operation.record);
-            (
-                map.partition_of(key.as_bytes()),
-                key,
-                operation.kind == Kind::Update,
-            )
-        })
-        .collect();
-    operations.sort_by_key(|(partition, ..)| *partition);
-    operations
-}
 
 /// Groups as columns, one buffer each for what stands together.
 #[derive(Default)]
@@ -101,25 +67,9 @@ impl Columns {
     }
 }
 
-fn write_rows(operations: &[(u32, KeyBuf, bool)], value: &[u8], out: &mut SendBuffer) {
+fn write_rows(steps: &[Step], out: &mut SendBuffer) {
     out.sent(out.pending().len());
-    let mut writer = RequestWriter::begin(out, 1);
-    let mut at = 0;
-    while let Some((partition, key, put)) = operations.get(at) {
-        let fits = if *put {
-            let room = writer.put(*partition, 1, key.as_bytes(), value.len());
-            room.map(|room| room.copy_from_slice(value)).is_some()
-        } else {
-            writer.get(*partition, 1, key.as_bytes())
-        };
-        if fits {
-            at += 1;
-        } else {
-            writer.finish(false);
-            writer = RequestWriter::begin(out, 1);
-        }
-    }
-    writer.finish(true);
+    write_request(steps, out);
 }
 
 fn read_rows<'a>(bodies: &'a [Vec<u8>], mut take: impl FnMut(Operation<'a>)) {
@@ -154,18 +104,17 @@ fn touch(sum: &mut usize, bytes: &[u8]) {
 }
 
 fn requests() {
-    let operations = operations();
-    let value = [7; VALUE_BYTES];
+    let steps = Source::new(&spec("zipf")).steps(&map());
     let mut rows = SendBuffer::default();
     let mut columns = Columns::default();
-    write_rows(&operations, &value, &mut rows);
+    write_rows(&steps, &mut rows);
     let row_bodies = bodies(&rows);
     let row_bytes = rows.pending().len();
     let mut write_columns = Columns::default();
     let fill = |columns: &mut Columns| {
         columns.clear();
-        for (_, key, put) in &operations {
-            columns.push(key.as_bytes(), put.then_some(&value[..]));
+        for step in &steps {
+            columns.push(step.key.as_bytes(), step.is_put.then_some(&VALUE[..]));
         }
     };
     fill(&mut columns);
@@ -173,7 +122,7 @@ fn requests() {
         ROUNDS,
         OPERATIONS,
         [
-            &mut || write_rows(black_box(&operations), &value, &mut rows),
+            &mut || write_rows(black_box(&steps), &mut rows),
             &mut || fill(&mut write_columns),
             &mut || {
                 let mut sum = 0;
@@ -240,7 +189,7 @@ fn read_answer_rows(bodies: &[Vec<u8>], sum: &mut usize) {
 }
 
 fn answers() {
-    let value = [7; VALUE_BYTES];
+    let value = VALUE;
     let mut rows = SendBuffer::default();
     write_answer_rows(&value, &mut rows);
     let row_bodies = bodies(&rows);
@@ -273,7 +222,10 @@ fn answers() {
             },
         ],
     );
-    println!("answers, {OPERATIONS} values of {VALUE_BYTES} bytes, ns an answer");
+    println!(
+        "answers, {OPERATIONS} values of {} bytes, ns an answer",
+        VALUE.len()
+    );
     println!("  rows     write {write_row_ns:5.2}  read {read_row_ns:5.2}");
     println!("  columns  write {write_column_ns:5.2}  read {read_column_ns:5.2}");
 }

@@ -1,28 +1,54 @@
 //! Measurements behind batchkv's decisions. RESULTS.md beside this crate records their figures.
 //!
-//! - `cargo run -r -p batchkv-bench -- layout` compares rows with columns inside a group.
-//! - `... -- serving` times session and engine without sockets.
+//! - `cargo run -r -p batchkv-bench -- ceilings`: every layer of the standard job, against merely moving
+//!   its bytes. Needs `cargo build --release --workspace` first.
+//! - `... -- layout`: rows against columns inside a group.
+//! - `... -- serving`: session and engine without sockets, both engines.
 
-#![expect(clippy::print_stdout, reason = "its output is its purpose")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "its output is its purpose"
+)]
 
+mod ceilings;
+mod job;
 mod layout;
+mod mover;
+mod null;
+mod sample;
 mod serving;
 mod timing;
+
+use std::io;
 
 use clap::Parser;
 
 #[derive(Debug, Parser)]
 #[command(name = "batchkv-bench")]
 enum Command {
-    /// Rows against columns inside a group: bytes, and time to write and to read
+    /// Every layer of the standard job, against merely moving its bytes
+    Ceilings {
+        /// Runs of each layer; the first is not counted
+        #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u16).range(6..))]
+        rounds: u16,
+    },
+    /// Rows against columns inside a group: time to write and to read, and bytes
     Layout,
     /// Session and engine without sockets, both engines
     Serving,
 }
 
-fn main() {
+fn main() -> io::Result<()> {
     match Command::parse() {
-        Command::Layout => layout::run(),
-        Command::Serving => serving::run(),
+        Command::Ceilings { rounds } => ceilings::run(rounds.into()),
+        Command::Layout => {
+            layout::run();
+            Ok(())
+        }
+        Command::Serving => {
+            serving::run();
+            Ok(())
+        }
     }
 }

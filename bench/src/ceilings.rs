@@ -1,0 +1,317 @@
+//! Every layer of the standard job measured apart, with the same bytes, against what merely moving
+//! them costs.
+//!
+//! The layers take turns, so that the machine's moods meet all of them. CPU time is user and system
+//! time of both ends; on loopback the kernel's work for one end cannot be told from the other's.
+
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use batchkv_client::group::Grouping;
+use batchkv_protocol::{PartitionMap, SendBuffer};
+use batchkv_server::store::Partitioned;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::job::{OPERATIONS, Source, Step, map, spec, write_request};
+use crate::mover::{self, Weights};
+use crate::null::NullServer;
+use crate::sample::{Median, Sample, children_cpu, process_cpu};
+use crate::serving::{Served, requests};
+
+const PIECE_TIME: Duration = Duration::from_millis(700);
+const CLIENT_SECS: u64 = 3;
+
+/// A layer's name, and what runs it once.
+type Layer<'a> = (String, Box<dyn FnMut() -> io::Result<Sample> + 'a>);
+
+#[derive(Serialize)]
+struct Row {
+    layer: String,
+    ops_per_sec: Median,
+    cpu_ns_per_op: Median,
+    share_of_mover: f64,
+    cpu_of_mover: f64,
+}
+
+pub(crate) fn run(rounds: usize) -> io::Result<()> {
+    let programs = Programs::find()?;
+    let spec = spec("zipf");
+    let requests = requests(&spec);
+    let mut served = Served::loaded(Partitioned::new(256, None), &spec);
+    let answers: usize = requests.iter().map(|request| served.feed(request)).sum();
+    let weights = Weights {
+        operations: OPERATIONS as u64,
+        request_bytes: requests.iter().map(Vec::len).sum::<usize>() / requests.len(),
+        answer_bytes: answers / requests.len(),
+    };
+    println!("{weights:?}");
+    let (map, mut source, mut encoder) = (map(), Source::new(&spec), Encoder::default());
+    let mut encoded = Source::new(&spec);
+    let null = NullServer::start()?;
+    let mut layers: Vec<Layer<'_>> = Vec::new();
+    for connections in [1, 2, 4] {
+        let name = format!("mover, {connections} connections");
+        layers.push((
+            name,
+            Box::new(move || mover::run(weights, connections, PIECE_TIME)),
+        ));
+    }
+    layers.push((
+        "generator".into(),
+        Box::new(|| Ok(repeat(|| generate(&mut source, &map)))),
+    ));
+    layers.push((
+        "generator and encode".into(),
+        Box::new(|| Ok(repeat(|| encoder.request(&mut encoded, &map)))),
+    ));
+    let mut next = requests.iter().cycle();
+    let mut serve = || {
+        if let Some(request) = next.next() {
+            served.feed(request);
+        }
+    };
+    layers.push((
+        "session and engine".into(),
+        Box::new(move || Ok(repeat(&mut serve))),
+    ));
+    layers.push((
+        "client against null".into(),
+        Box::new(|| programs.against_null(&null)),
+    ));
+    layers.push(("full path".into(), Box::new(|| programs.full_path())));
+    let rows = measure(layers, rounds)?;
+    print(&rows);
+    Ok(())
+}
+
+/// Runs every layer once a round; the first round does not count.
+fn measure(mut layers: Vec<Layer<'_>>, rounds: usize) -> io::Result<Vec<Row>> {
+    let mut samples: Vec<Vec<Sample>> = layers.iter().map(|_| Vec::new()).collect();
+    for round in 0..=rounds {
+        for ((_, run), samples) in layers.iter_mut().zip(&mut samples) {
+            let sample = run()?;
+            if round > 0 {
+                samples.push(sample);
+            }
+        }
+        eprintln!("round {round} of {rounds}");
+    }
+    let medians = samples.iter().map(|samples| {
+        let of = |figure: fn(&Sample) -> f64| Median::of(samples.iter().map(figure).collect());
+        (of(Sample::ops_per_sec), of(Sample::cpu_ns))
+    });
+    let medians: Vec<(Median, Median)> = medians.collect();
+    let movers = layers
+        .iter()
+        .zip(&medians)
+        .filter(|((name, _), _)| name.starts_with("mover"));
+    let best = movers
+        .map(|(_, medians)| *medians)
+        .max_by(|a, b| a.0.median.total_cmp(&b.0.median));
+    let (mover_ops, mover_cpu) = best.expect("the movers are layers");
+    let rows = layers
+        .into_iter()
+        .zip(medians)
+        .map(|((layer, _), (ops_per_sec, cpu_ns_per_op))| Row {
+            layer,
+            share_of_mover: ops_per_sec.median / mover_ops.median,
+            cpu_of_mover: cpu_ns_per_op.median / mover_cpu.median,
+            ops_per_sec,
+            cpu_ns_per_op,
+        });
+    Ok(rows.collect())
+}
+
+fn print(rows: &[Row]) {
+    println!(
+        "{:<22} {:>28} {:>26} {:>9} {:>9}",
+        "layer", "M ops/s (95 %)", "CPU ns/op (95 %)", "of mover", "CPU"
+    );
+    for row in rows {
+        let (ops, cpu) = (row.ops_per_sec, row.cpu_ns_per_op);
+        println!(
+            "{:<22} {:>9.2} ({:>7.2} to {:>6.2}) {:>8.1} ({:>6.1} to {:>5.1}) {:>9.3} {:>8.2}x",
+            row.layer,
+            ops.median / 1e6,
+            ops.low / 1e6,
+            ops.high / 1e6,
+            cpu.median,
+            cpu.low,
+            cpu.high,
+            row.share_of_mover,
+            row.cpu_of_mover,
+        );
+    }
+    println!(
+        "{}",
+        serde_json::to_string(rows).expect("rows are plain figures")
+    );
+}
+
+/// Calls what works on one request until the time is over.
+fn repeat(mut request: impl FnMut()) -> Sample {
+    let (start, cpu) = (Instant::now(), process_cpu());
+    let mut operations = 0;
+    while start.elapsed() < PIECE_TIME {
+        request();
+        operations += OPERATIONS as u64;
+    }
+    Sample {
+        operations,
+        wall: start.elapsed(),
+        cpu: process_cpu() - cpu,
+    }
+}
+
+/// Draws one request's operations, with their keys and partitions.
+fn generate(source: &mut Source, map: &PartitionMap) {
+    for _ in 0..OPERATIONS {
+        let (record, is_put) = source.next();
+        std::hint::black_box(Step::new(map, record, is_put));
+    }
+}
+
+/// Draws, groups and writes requests, in memory that it keeps.
+#[derive(Default)]
+struct Encoder {
+    asked: Vec<Step>,
+    partitions: Vec<u16>,
+    grouping: Grouping,
+    grouped: Vec<Step>,
+    out: SendBuffer,
+}
+
+impl Encoder {
+    fn request(&mut self, source: &mut Source, map: &PartitionMap) {
+        self.asked.clear();
+        self.partitions.clear();
+        for _ in 0..OPERATIONS {
+            let (record, is_put) = source.next();
+            let step = Step::new(map, record, is_put);
+            self.asked.push(step);
+            self.partitions.push(step.partition as u16);
+        }
+        let order = self.grouping.sort(&self.partitions, map.partitions().len());
+        self.grouped.clear();
+        self.grouped
+            .extend(order.iter().map(|index| self.asked[*index as usize]));
+        self.out.sent(self.out.pending().len());
+        write_request(&self.grouped, &mut self.out);
+    }
+}
+
+/// The two programs, as `cargo build --release --workspace` leaves them.
+struct Programs {
+    directory: PathBuf,
+    output: PathBuf,
+}
+
+impl Programs {
+    fn find() -> io::Result<Self> {
+        let own = std::env::current_exe()?;
+        let directory = own.parent().unwrap_or(Path::new(".")).to_owned();
+        for name in ["batchkv-server", "batchkv-client"] {
+            if !directory.join(name).is_file() {
+                let text =
+                    format!("{name} is not built; run cargo build --release --workspace first");
+                return Err(io::Error::new(io::ErrorKind::NotFound, text));
+            }
+        }
+        let output = std::env::temp_dir().join(format!("batchkv-ceilings-{}", std::process::id()));
+        Ok(Self { directory, output })
+    }
+
+    fn against_null(&self, null: &NullServer) -> io::Result<Sample> {
+        let cpu = process_cpu() + children_cpu();
+        let mut sample = self.client(&null.address.to_string(), &["--no-load", "--no-verify"])?;
+        sample.cpu = process_cpu() + children_cpu() - cpu;
+        Ok(sample)
+    }
+
+    fn full_path(&self) -> io::Result<Sample> {
+        let cpu = children_cpu();
+        let mut server = Server::start(&self.directory.join("batchkv-server"))?;
+        let mut sample = self.client(&server.address, &[])?;
+        server.stop()?;
+        sample.cpu = children_cpu() - cpu;
+        Ok(sample)
+    }
+
+    /// Runs the client; its CPU time is for the caller to add. The operations are all of its life, its
+    /// load and warm-up too, as its CPU time is; the wall time is what they take at the measured rate.
+    fn client(&self, address: &str, flags: &[&str]) -> io::Result<Sample> {
+        let status = Command::new(self.directory.join("batchkv-client"))
+            .args([
+                "--hosts",
+                address,
+                "--warmup-secs",
+                "1",
+                "--secs",
+                &CLIENT_SECS.to_string(),
+                "--output",
+            ])
+            .arg(&self.output)
+            .args(flags)
+            .stdout(Stdio::null())
+            .status()?;
+        if !status.success() {
+            return Err(io::Error::other(format!("batchkv-client failed: {status}")));
+        }
+        let summary: Value =
+            serde_json::from_slice(&std::fs::read(self.output.join("summary.json"))?)?;
+        let answered = &summary["per_server"][0]["answered"];
+        let kinds = ["gets", "puts", "deletes"].map(|kind| answered[kind].as_u64().unwrap_or(0));
+        let ops_per_sec = summary["ops_per_sec"].as_f64().unwrap_or(0.0);
+        let operations: u64 = kinds.iter().sum();
+        let wall = Duration::from_secs_f64(operations as f64 / ops_per_sec);
+        Ok(Sample {
+            operations,
+            wall,
+            cpu: Duration::ZERO,
+        })
+    }
+}
+
+impl Drop for Programs {
+    fn drop(&mut self) {
+        // Nothing but this process's own results is lost.
+        let _ = std::fs::remove_dir_all(&self.output);
+    }
+}
+
+/// A server program; ended when dropped.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(program: &Path) -> io::Result<Self> {
+        let mut child = Command::new(program)
+            .args(["--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().expect("it was piped"));
+        let mut line = String::new();
+        lines.read_line(&mut line)?;
+        // The rest is read and thrown away, or the server would block on a full pipe.
+        std::thread::spawn(move || io::copy(&mut lines, &mut io::sink()));
+        let address = line.trim().trim_start_matches("ready ").to_owned();
+        Ok(Self { child, address })
+    }
+
+    fn stop(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has ended already unless the measurement failed.
+        let _ = self.stop();
+    }
+}
