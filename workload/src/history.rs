@@ -164,7 +164,7 @@ struct Zone<'a> {
 
 impl<'a> Zone<'a> {
     /// The zone of one value's events, its write in front, if each read can be of that write.
-    fn new(events: &'a [Event]) -> Result<Self, Violation> {
+    fn new(events: &'a [Event]) -> Result<Self, Box<Violation>> {
         let zone = |first_end| Zone {
             events,
             first_end,
@@ -175,15 +175,15 @@ impl<'a> Zone<'a> {
         }
         let (write, others) = (events[0], &events[1..]);
         if write.is_read() {
-            return Err(Violation::NeverWritten { read: write });
+            return Err(Violation::NeverWritten { read: write }.into());
         }
         for &other in others {
             if !other.is_read() {
                 let (first, second) = (write, other);
-                return Err(Violation::WrittenTwice { first, second });
+                return Err(Violation::WrittenTwice { first, second }.into());
             }
             if other.end() < write.sent {
-                return Err(Violation::FromTheFuture { read: other, write });
+                return Err(Violation::FromTheFuture { read: other, write }.into());
             }
         }
         Ok(zone(Some(earliest_end(events).end())))
@@ -218,7 +218,7 @@ fn latest_start(events: &[Event]) -> Event {
 ///
 /// # Errors
 /// The events that show that they are not.
-pub fn check(history: &[Event]) -> Result<(), Violation> {
+pub fn check(history: &[Event]) -> Result<(), Box<Violation>> {
     let mut events = history.to_vec();
     events.sort_unstable_by_key(|event| (event.value(), event.is_read()));
     let zones: Result<Vec<_>, _> = events
@@ -242,29 +242,29 @@ pub fn check(history: &[Event]) -> Result<(), Violation> {
 }
 
 /// Whether two values are not both before each other; the initial value can only be `a`.
-fn check_pair(a: &Zone<'_>, b: &Zone<'_>) -> Result<(), Violation> {
+fn check_pair(a: &Zone<'_>, b: &Zone<'_>) -> Result<(), Box<Violation>> {
     if !(a.is_before(b) && b.is_before(a)) {
         return Ok(());
     }
     if a.first_end.is_none() {
-        return Err(Violation::InitialReturned {
+        return Err(Box::new(Violation::InitialReturned {
             replaced: earliest_end(b.events),
             read: latest_start(a.events),
-        });
+        }));
     }
     for (outer, inner) in [(a, b), (b, a)] {
         if let Some(&between) = inner.events.iter().find(|event| outer.is_around(event)) {
-            return Err(Violation::Returned {
+            return Err(Box::new(Violation::Returned {
                 before: earliest_end(outer.events),
                 between,
                 after: latest_start(outer.events),
-            });
+            }));
         }
     }
-    Err(Violation::Crossed {
+    Err(Box::new(Violation::Crossed {
         a_over: earliest_end(a.events),
         b_begun: latest_start(b.events),
         b_over: earliest_end(b.events),
         a_begun: latest_start(a.events),
-    })
+    }))
 }
