@@ -187,6 +187,22 @@ fn a_lost_put_is_found() {
 }
 
 #[test]
+fn a_lost_put_is_found_although_another_value_touches_the_one_that_hides_it() {
+    let history = [
+        write(1, 0, 5),
+        write(2, 5, 5),
+        write(3, 8, 9),
+        read(1, 15, 20),
+    ];
+    let violation = Violation::Returned {
+        before: history[0],
+        between: history[2],
+        after: history[3],
+    };
+    assert_verdict(&history, Err(violation));
+}
+
+#[test]
 fn a_stale_read_is_found_behind_any_number_of_writes() {
     let mut history: Vec<Event> = (1..=1000)
         .map(|n| write(n, 10 * n, 10 * n + 15))
