@@ -13,14 +13,15 @@
 //! ```
 //!
 //! Start reading at [`spec`] (what can be asked for), then [`stream`] (the hot loop) and [`zipf`]
-//! (its heart, for the laws in [`law`]). [`values`] and [`stale`] hold what makes an answer believable, [`load`] and
-//! [`inserts`] who writes which record, [`keys`] how a record becomes a key. [`mod@fingerprint`] tells
-//! whether two runs asked for the same.
+//! (its heart, for the laws in [`law`]). [`values`] and [`stale`] hold what makes an answer believable,
+//! [`history`] judges all that happened to a key, [`load`] and [`inserts`] say who writes which record,
+//! [`keys`] how a record becomes a key. [`mod@fingerprint`] tells whether two runs asked for the same.
 #![forbid(unsafe_code)]
 
 mod alias;
 pub mod fingerprint;
 mod hash;
+pub mod history;
 pub mod inserts;
 pub mod keys;
 pub mod law;
