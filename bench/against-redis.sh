@@ -22,9 +22,6 @@ parse_flags "$@"
 need redis-server redis-server
 need redis-benchmark redis-tools
 need_programs
-trap 'stop_all; rm -rf "$scratch"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 server=(redis-server --bind 127.0.0.1 --port "$port" --save '' --appendonly no --dir "$scratch")
@@ -62,7 +59,7 @@ done
 
 redis=$(median redis 3) standard=$(median standard 3) uniform=$(median uniform-reads 3)
 printf '\nmedians of %d rounds, ops/s; %s; commit %s\n' "$rounds" "$machine" "$commit"
-printf '%s\n' "$(redis-server --version), started as: ${server[*]}"
+printf '%s\n' "$(redis-server --version), started as: ${server[*]@Q}"
 printf '%-16s %14.0f\n' redis "$redis"
 printf '%-16s %14.0f  %s times redis (the one to compare)\n' \
     standard "$standard" "$(ratio "$standard" "$redis")"

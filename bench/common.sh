@@ -1,7 +1,7 @@
 # Shared by the scripts beside this file, which source it: processes, rows of results, medians.
 # Every program runs in the background, so that a signal is acted upon at once, and is ended by its
-# own process id.
-# shellcheck shell=bash
+# own process id. The script sets usage, rounds and secs, and counts its rounds in round.
+# shellcheck shell=bash disable=SC2154
 
 programs=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/target/release
 out=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/out
@@ -10,6 +10,12 @@ declare -A running=() # process ids as keys
 # Words before the command line that place the programs somewhere else, such as in a namespace.
 at_server=()
 at_client=()
+
+# What else a script has to undo at its end; it may define this anew.
+undo() { :; }
+trap 'stop_all; undo; rm -rf "$scratch"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 fail() {
     printf '%s: %s\n' "${0##*/}" "$1" >&2
@@ -30,7 +36,7 @@ need_programs() {
     done
 }
 
-# parse_flags FLAGS...: sets rounds and secs, whose defaults the caller has set; the text is in $usage.
+# parse_flags FLAGS...: changes rounds and secs, or prints $usage.
 parse_flags() {
     while [ $# -gt 0 ]; do
         case $1 in
@@ -81,7 +87,7 @@ finish() {
 
 # wait_for LOG PATTERN: waits until $pid, just started, has written a line with PATTERN; it is in $line.
 wait_for() {
-    line=$(timeout 60 tail --pid="$pid" -n +1 -f "$1" | grep -m1 -E "$2") || true
+    line=$(timeout --foreground 60 tail --pid="$pid" -n +1 -f "$1" | grep -m1 -E "$2") || true
     if [ -z "$line" ]; then
         cat "$1" >&2
         fail "no line '$2' within 60 s"

@@ -30,15 +30,10 @@ need_programs
 server_space=batchkv-server-$$
 client_space=batchkv-client-$$
 spaces=()
-cleanup() {
+undo() {
     local space
-    stop_all
     for space in "${spaces[@]}"; do ip netns delete "$space"; done
-    rm -rf "$scratch"
 }
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 for space in "$server_space" "$client_space"; do
     ip netns add "$space" || fail "no network namespaces here (a container without CAP_SYS_ADMIN?)"

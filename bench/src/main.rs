@@ -5,6 +5,8 @@
 //! - `... -- layout`: rows against columns inside a group.
 //! - `... -- mover serve ADDRESS` and `... -- mover ask ADDRESS`: the ceilings' mover over any link.
 //! - `... -- serving`: session and engine without sockets, both engines.
+//! - `bench/against-redis.sh` and `bench/link-limit.sh`: the whole system against Redis, and against the
+//!   mover on a shaped link.
 
 #![expect(
     clippy::print_stdout,
