@@ -16,10 +16,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::job::{OPERATIONS, Source, Step, map, spec, write_request};
-use crate::mover::{self, Weights};
+use crate::mover;
 use crate::null::NullServer;
 use crate::sample::{Median, Sample, children_cpu, process_cpu};
-use crate::serving::{Served, requests};
+use crate::serving::{Served, requests, weights};
 
 const PIECE_TIME: Duration = Duration::from_millis(700);
 const CLIENT_SECS: u64 = 3;
@@ -41,12 +41,7 @@ pub(crate) fn run(rounds: usize) -> io::Result<()> {
     let spec = spec("zipf");
     let requests = requests(&spec);
     let mut served = Served::loaded(Partitioned::new(256, None), &spec);
-    let answers: usize = requests.iter().map(|request| served.feed(request)).sum();
-    let weights = Weights {
-        operations: OPERATIONS as u64,
-        request_bytes: requests.iter().map(Vec::len).sum::<usize>() / requests.len(),
-        answer_bytes: answers / requests.len(),
-    };
+    let weights = weights(&requests, &mut served);
     println!("{weights:?}");
     let (map, mut source, mut encoder) = (map(), Source::new(&spec), Encoder::default());
     let mut encoded = Source::new(&spec);

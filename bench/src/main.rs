@@ -3,7 +3,10 @@
 //! - `cargo run -r -p batchkv-bench -- ceilings`: every layer of the standard job, against merely moving
 //!   its bytes. Needs `cargo build --release --workspace` first.
 //! - `... -- layout`: rows against columns inside a group.
+//! - `... -- mover serve ADDRESS` and `... -- mover ask ADDRESS`: the ceilings' mover over any link.
 //! - `... -- serving`: session and engine without sockets, both engines.
+//! - `bench/against-redis.sh` and `bench/link-limit.sh`: the whole system against Redis, and against the
+//!   mover on a shaped link.
 
 #![expect(
     clippy::print_stdout,
@@ -24,6 +27,8 @@ use std::io;
 
 use clap::Parser;
 
+use crate::mover::End;
+
 #[derive(Debug, Parser)]
 #[command(name = "batchkv-bench")]
 enum Command {
@@ -35,6 +40,9 @@ enum Command {
     },
     /// Rows against columns inside a group: time to write and to read, and bytes
     Layout,
+    /// The bytes of the standard job, moved and nothing else, between two processes
+    #[command(subcommand)]
+    Mover(End),
     /// Session and engine without sockets, both engines
     Serving,
 }
@@ -46,6 +54,7 @@ fn main() -> io::Result<()> {
             layout::run();
             Ok(())
         }
+        Command::Mover(end) => end.run(serving::standard_weights()),
         Command::Serving => {
             serving::run();
             Ok(())

@@ -10,6 +10,7 @@ use batchkv_server::store::{Dashmap, Engine, Partitioned};
 use batchkv_workload::{LoadOrder, Spec};
 
 use crate::job::{OPERATIONS, Source, Step, map, share, spec, write_request};
+use crate::mover::Weights;
 use crate::timing::medians;
 
 const REQUESTS: usize = 64;
@@ -101,6 +102,23 @@ impl<E: Engine> Served<E> {
         }
         answer_bytes
     }
+}
+
+/// What the requests weigh, on average, with the answers that `served` gives.
+pub(crate) fn weights(requests: &[Vec<u8>], served: &mut Served<impl Engine>) -> Weights {
+    let answer_bytes: usize = requests.iter().map(|request| served.feed(request)).sum();
+    Weights {
+        operations: OPERATIONS as u64,
+        request_bytes: requests.iter().map(Vec::len).sum::<usize>() / requests.len(),
+        answer_bytes: answer_bytes / requests.len(),
+    }
+}
+
+/// What a request of the standard job weighs.
+pub(crate) fn standard_weights() -> Weights {
+    let spec = spec("zipf");
+    let mut served = Served::loaded(Partitioned::new(256, None), &spec);
+    weights(&requests(&spec), &mut served)
 }
 
 fn feed_all(served: &mut Served<impl Engine>, requests: &[Vec<u8>]) {
