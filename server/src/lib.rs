@@ -33,7 +33,7 @@ use budget::Budget;
 use config::{Config, EngineKind};
 use net::Context;
 use session::Identity;
-use stats::{Snapshot, Stats};
+use stats::{Open, Snapshot, Stats};
 use store::{Dashmap, Engine, Partitioned};
 
 /// Time between two attempts to accept when the process has no file descriptor left.
@@ -143,6 +143,7 @@ pub async fn serve<E: Engine>(
 /// A connection on its way to the thread that serves it, or refuses it with a reason.
 struct Accepted {
     stream: std::net::TcpStream,
+    open: Open,
     refusal: Option<String>,
 }
 
@@ -151,7 +152,7 @@ struct Thread {
     handle: std::thread::JoinHandle<()>,
 }
 
-fn hand_over(stream: TcpStream, threads: &[Thread], stats: &Stats, max_connections: u64) {
+fn hand_over(stream: TcpStream, threads: &[Thread], stats: &Arc<Stats>, max_connections: u64) {
     // Both fail only for a socket that is already dead.
     let _ = stream.set_nodelay(true);
     let Ok(stream) = stream.into_std() else {
@@ -160,14 +161,13 @@ fn hand_over(stream: TcpStream, threads: &[Thread], stats: &Stats, max_connectio
     let refusal = (stats.connections() >= max_connections)
         .then(|| format!("{max_connections} connections are open, and no more are allowed"));
     let index = stats.idlest();
-    stats.thread(index).open();
-    if threads[index]
-        .accepted
-        .send(Accepted { stream, refusal })
-        .is_err()
-    {
-        stats.thread(index).close(false);
-    }
+    let accepted = Accepted {
+        stream,
+        open: Open::new(stats.clone(), index),
+        refusal,
+    };
+    // A thread that is gone leaves the connection closed.
+    let _ = threads[index].accepted.send(accepted);
 }
 
 impl Thread {
@@ -202,21 +202,26 @@ async fn serve_connections<E: Engine>(
             Some(_) = connections.join_next() => continue,
             _ = shutdown.wait_for(|stop| *stop) => break,
         };
-        let Some(Accepted { stream, refusal }) = accepted else {
+        let Some(accepted) = accepted else {
             break;
         };
         let context = context.clone();
         connections.spawn_local(async move {
+            let Accepted {
+                stream,
+                mut open,
+                refusal,
+            } = accepted;
             let Ok(stream) = TcpStream::from_std(stream) else {
                 return;
             };
             match refusal {
-                None => net::serve(stream, &context).await,
+                None => net::serve(stream, &mut open, &context).await,
                 Some(text) => net::refuse(stream, &context, &text).await,
             }
         });
     }
     let drained = async { while connections.join_next().await.is_some() {} };
-    // What is not done by then is cut off and counts as dropped, when its `net::Open` goes.
+    // What is not done by then is cut off and counts as dropped, when its `Open` goes.
     let _ = tokio::time::timeout(DRAIN_TIME_MAX, drained).await;
 }

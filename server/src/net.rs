@@ -17,7 +17,7 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::budget::{Budget, Charge};
 use crate::session::{Identity, Progress, Session, write_error};
-use crate::stats::{Delta, Stats, ThreadStats};
+use crate::stats::{Delta, Open, Stats};
 use crate::store::Engine;
 
 /// Answers that are gathered before they are written.
@@ -76,12 +76,9 @@ struct Connection<'a, E> {
     frame_since: Option<Instant>,
 }
 
-/// Serves one connection until it ends.
-pub(crate) async fn serve<E: Engine>(stream: TcpStream, context: &Context<E>) {
-    let mut open = Open {
-        stats: context.stats.thread(context.thread),
-        dropped: true,
-    };
+/// Serves one connection until it ends; what is owed to it when it is cut off counts as dropped.
+pub(crate) async fn serve<E: Engine>(stream: TcpStream, open: &mut Open, context: &Context<E>) {
+    open.dropped = true;
     let mut connection = Connection::new(stream, context);
     let end = connection.converse().await;
     connection.tell();
@@ -93,25 +90,9 @@ pub(crate) async fn serve<E: Engine>(stream: TcpStream, context: &Context<E>) {
 
 /// Tells a peer why it is not served.
 pub(crate) async fn refuse<E: Engine>(stream: TcpStream, context: &Context<E>, text: &str) {
-    let _open = Open {
-        stats: context.stats.thread(context.thread),
-        dropped: false,
-    };
     let mut connection = Connection::new(stream, context);
     write_error(text, &mut connection.output);
     connection.linger().await;
-}
-
-/// Counts a connection as ended when it goes, however that happens.
-struct Open<'a> {
-    stats: &'a ThreadStats,
-    dropped: bool,
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.stats.close(self.dropped);
-    }
 }
 
 impl<'a, E: Engine> Connection<'a, E> {
@@ -223,6 +204,8 @@ impl<'a, E: Engine> Connection<'a, E> {
         }
         self.input.release();
         self.output.release();
+        self.charge
+            .set(self.input.capacity() + self.output.capacity());
         let mut shutdown = self.context.shutdown.clone();
         tokio::select! {
             ready = self.stream.readable() => Ok(ready?),
@@ -260,6 +243,7 @@ impl<'a, E: Engine> Connection<'a, E> {
     async fn linger(&mut self) {
         let farewell = async {
             self.flush().await.ok();
+            self.tell();
             self.stream.shutdown().await?;
             let mut discarded = 0;
             while discarded < LINGER_BYTES_MAX {
