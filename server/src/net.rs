@@ -37,7 +37,7 @@ pub(crate) struct Context<E> {
     pub(crate) stats: Arc<Stats>,
     pub(crate) thread: usize,
     pub(crate) budget: Arc<Budget>,
-    /// Time for a frame to become complete, and for a peer to take some of its answers.
+    /// [`Config::idle_timeout`](crate::config::Config::idle_timeout).
     pub(crate) patience: Duration,
     pub(crate) shutdown: watch::Receiver<bool>,
 }
@@ -184,22 +184,26 @@ impl<'a, E: Engine> Connection<'a, E> {
         }
         let mut shutdown = self.context.shutdown.clone();
         let received = tokio::select! {
+            // Shutdown first: a peer that always has more to say must not put it off.
             biased;
-            received = self.stream.read(self.input.spare()) => received?,
             _ = shutdown.wait_for(|stop| *stop) => return Err(End::Shutdown),
+            received = self.stream.read(self.input.spare()) => received?,
             () = sleep_until(deadline.into()) => return self.late().await,
         };
         self.take(received)
     }
 
-    /// Nothing came in time: a peer inside a frame is told so, a quiet one costs no more buffers.
+    /// Nothing came in time: a peer inside a frame or without a hello is told so, a quiet one costs no
+    /// more buffers.
     async fn late(&mut self) -> Result<(), End> {
         if self.frame_since.is_some() {
             let seconds = self.context.patience.as_secs_f64();
-            write_error(
-                &format!("a frame was not complete within {seconds} s of its first byte"),
-                &mut self.output,
-            );
+            let text = if self.session.is_greeted() {
+                format!("a frame was not complete within {seconds} s of its first byte")
+            } else {
+                format!("the hello was not complete within {seconds} s")
+            };
+            write_error(&text, &mut self.output);
             return Err(End::Failed);
         }
         self.input.release();

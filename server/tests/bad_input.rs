@@ -86,7 +86,11 @@ fn half_a_frame_then_silence() {
         let error = error_after_hello(server, &framed(&one_get())[..9]);
         assert!(error.contains("not complete within 0.2 s"), "{error}");
         let mut silent = Peer::silent(server.address);
-        assert!(silent.receive_error().contains("not complete"));
+        let error = silent.receive_error();
+        assert!(
+            error.contains("hello was not complete within 0.2 s"),
+            "{error}"
+        );
     });
 }
 
@@ -305,4 +309,21 @@ fn stopping_answers_what_was_read() {
     );
     assert!(printed.contains("dropped: 0 connections"), "{printed}");
     assert_eq!(peer.receive(), None);
+}
+
+#[test]
+fn a_client_that_always_sends_does_not_put_off_the_end() {
+    const REQUESTS_AHEAD: usize = 64;
+    let server = Server::start(&[]);
+    let mut peer = Peer::greeted(server.address);
+    let request = peer.request(2000, |_, place| place.get(b"k"));
+    peer.send(&request.repeat(REQUESTS_AHEAD));
+    let talking = std::thread::spawn(move || {
+        while peer.receive().is_some() {
+            peer.send(&request);
+        }
+    });
+    server.stop_well();
+    // Cut off at the drain limit, the connection would have been reset, not ended.
+    talking.join().unwrap();
 }
