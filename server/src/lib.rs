@@ -143,8 +143,7 @@ pub async fn serve<E: Engine>(
 /// A connection on its way to the thread that serves it, or refuses it with a reason.
 struct Accepted {
     stream: std::net::TcpStream,
-    open: Open,
-    refusal: Option<String>,
+    admission: Result<Open, String>,
 }
 
 struct Thread {
@@ -158,16 +157,16 @@ fn hand_over(stream: TcpStream, threads: &[Thread], stats: &Arc<Stats>, max_conn
     let Ok(stream) = stream.into_std() else {
         return;
     };
-    let refusal = (stats.connections() >= max_connections)
-        .then(|| format!("{max_connections} connections are open, and no more are allowed"));
     let index = stats.idlest();
-    let accepted = Accepted {
-        stream,
-        open: Open::new(stats.clone(), index),
-        refusal,
+    let admission = if stats.connections() < max_connections {
+        Ok(Open::new(stats.clone(), index))
+    } else {
+        Err(format!(
+            "{max_connections} connections are open, and no more are allowed"
+        ))
     };
     // A thread that is gone leaves the connection closed.
-    let _ = threads[index].accepted.send(accepted);
+    let _ = threads[index].accepted.send(Accepted { stream, admission });
 }
 
 impl Thread {
@@ -202,22 +201,17 @@ async fn serve_connections<E: Engine>(
             Some(_) = connections.join_next() => continue,
             _ = shutdown.wait_for(|stop| *stop) => break,
         };
-        let Some(accepted) = accepted else {
+        let Some(Accepted { stream, admission }) = accepted else {
             break;
         };
         let context = context.clone();
         connections.spawn_local(async move {
-            let Accepted {
-                stream,
-                mut open,
-                refusal,
-            } = accepted;
             let Ok(stream) = TcpStream::from_std(stream) else {
                 return;
             };
-            match refusal {
-                None => net::serve(stream, &mut open, &context).await,
-                Some(text) => net::refuse(stream, &context, &text).await,
+            match admission {
+                Ok(open) => net::serve(stream, open, &context).await,
+                Err(text) => net::refuse(stream, &context, &text).await,
             }
         });
     }

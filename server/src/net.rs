@@ -77,7 +77,7 @@ struct Connection<'a, E> {
 }
 
 /// Serves one connection until it ends; what is owed to it when it is cut off counts as dropped.
-pub(crate) async fn serve<E: Engine>(stream: TcpStream, open: &mut Open, context: &Context<E>) {
+pub(crate) async fn serve<E: Engine>(stream: TcpStream, mut open: Open, context: &Context<E>) {
     open.dropped = true;
     let mut connection = Connection::new(stream, context);
     let end = connection.converse().await;

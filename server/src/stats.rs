@@ -127,7 +127,7 @@ impl ThreadStats {
     }
 }
 
-/// Counts a connection as open until it goes, wherever that happens.
+/// Counts a connection that was admitted as open until it goes, wherever that happens.
 #[derive(Debug)]
 pub(crate) struct Open {
     stats: Arc<Stats>,

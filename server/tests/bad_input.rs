@@ -14,7 +14,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use batchkv_protocol::limits::{OPERATIONS_PER_REQUEST_MAX, VALUE_BYTES_MAX};
-use batchkv_protocol::{Answer, PartitionMap, RequestWriter, SendBuffer};
+use batchkv_protocol::{Answer, Control, PartitionMap, RequestWriter, SendBuffer};
 use common::{Answered, Peer, Server, framed, hello};
 
 const MISSING: Answered = Answered::Other(Answer::Missing);
@@ -264,6 +264,28 @@ fn more_connections_than_allowed() {
         let error = Peer::silent(server.address).receive_error();
         assert!(error.contains("2 connections are open"), "{error}");
         drop(second);
+    });
+}
+
+#[test]
+fn refused_connections_take_nobodys_place() {
+    const ATTEMPTS: usize = 200;
+    beside_a_good_client(&["--max-connections", "2", "--threads", "1"], |server| {
+        let second = Peer::greeted(server.address);
+        let third = Peer::silent(server.address).receive_error();
+        assert!(third.contains("2 connections are open"), "{third}");
+        drop(second);
+        // The refused stay, and the server waits a while for each of them to close.
+        let mut refused = Vec::new();
+        while refused.len() < ATTEMPTS {
+            let mut peer = Peer::silent(server.address);
+            peer.send(&hello(1, 1));
+            match peer.receive_control() {
+                Control::ServerHello(_) => return,
+                _ => refused.push(peer),
+            }
+        }
+        panic!("the free place was not given to any of {ATTEMPTS}");
     });
 }
 
