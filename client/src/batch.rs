@@ -53,7 +53,7 @@ impl Batch {
     /// Adds a get of `key`, of 1 to [`KEY_BYTES_MAX`] bytes.
     ///
     /// # Errors
-    /// When the key's length is not allowed.
+    /// When the key's length is not allowed, or the batch is full.
     pub fn get(&mut self, key: &[u8]) -> Result<&mut Self, BatchError> {
         self.push(OperationKind::Get, key, &[])
     }
@@ -61,7 +61,7 @@ impl Batch {
     /// Adds a put of `value`, of up to [`VALUE_BYTES_MAX`] bytes, under `key`.
     ///
     /// # Errors
-    /// When one of the lengths is not allowed.
+    /// When one of the lengths is not allowed, or the batch is full.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<&mut Self, BatchError> {
         self.push(OperationKind::Put, key, value)
     }
@@ -69,7 +69,7 @@ impl Batch {
     /// Adds a delete of `key`.
     ///
     /// # Errors
-    /// When the key's length is not allowed.
+    /// When the key's length is not allowed, or the batch is full.
     pub fn delete(&mut self, key: &[u8]) -> Result<&mut Self, BatchError> {
         self.push(OperationKind::Delete, key, &[])
     }

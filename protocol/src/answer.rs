@@ -287,19 +287,7 @@ impl<'a> AnswerFrame<'a> {
     /// When the body is no answer or ends inside its header.
     pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader { bytes: body, at: 0 };
-        match reader.byte("tag")? {
-            TAG_ANSWER => {}
-            tag => {
-                return Err(Malformed::Unknown {
-                    what: "frame tag",
-                    value: u64::from(tag),
-                });
-            }
-        }
-        let id = reader.varint("request id")?;
-        let last = reader.flag("last mark")?;
-        let pieces_left = u16::from_le_bytes(reader.array("piece count")?);
-        within("piece count", pieces_left.into(), 1, u16::MAX.into())?;
+        let (id, last, pieces_left) = reader.header(TAG_ANSWER, "piece count")?;
         Ok(Self {
             id,
             last,

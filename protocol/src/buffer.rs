@@ -14,8 +14,6 @@ pub struct ReceiveBuffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
-    /// Whether the last read used all of its room, so that the next one should have more.
-    was_full: bool,
 }
 
 /// Room for the first read of a connection, of which most are small.
@@ -23,17 +21,17 @@ const SPARE_BYTES_MIN: usize = 4 << 10;
 
 impl ReceiveBuffer {
     /// Room for the next read, never empty. Grows with what has come, not with what a length
-    /// promises: twofold when a read filled it, beyond [`FRAME_BYTES`] only as far as what is held.
+    /// promises: to twice what is held, but not across [`FRAME_BYTES`] before as much is held.
     pub fn spare(&mut self) -> &mut [u8] {
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
-        let more = if self.was_full {
-            self.bytes.len().min(FRAME_BYTES.max(self.end))
+        let more = if self.end < FRAME_BYTES {
+            self.end.min(FRAME_BYTES - self.end)
         } else {
-            0
+            self.end
         };
         let wanted = self.end + more.max(SPARE_BYTES_MIN);
         if self.bytes.len() < wanted {
@@ -195,5 +193,28 @@ impl SendBuffer {
 
     pub(crate) fn patch(&mut self, at: usize, bytes: &[u8]) {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::FRAME_BYTES_MAX;
+
+    #[test]
+    fn a_long_frame_comes_in_few_reads() {
+        let frame_bytes = FRAME_BYTES_MAX;
+        let mut frame = vec![0; frame_bytes];
+        let body_bytes = (frame_bytes - LENGTH_BYTES) as u32;
+        frame[..LENGTH_BYTES].copy_from_slice(&body_bytes.to_le_bytes());
+        let (mut buffer, mut coming, mut reads) = (ReceiveBuffer::default(), &frame[..], 0);
+        while !coming.is_empty() {
+            buffer.fill_from(&mut coming);
+            reads += 1;
+            let held = frame_bytes - coming.len();
+            assert!(buffer.bytes.len() <= 2 * held.max(SPARE_BYTES_MIN));
+        }
+        assert!(buffer.body().unwrap().is_some());
+        assert!(reads <= 10, "{reads} reads");
     }
 }

@@ -17,8 +17,8 @@ pub struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    /// The key `buffer[at..at + key_bytes]`; `None` when the buffer ends before it. Quickest when eight
-    /// bytes of the buffer are left from `at` on.
+    /// The key `buffer[at..at + key_bytes]`, of at least 1 byte; `None` when the buffer ends before it.
+    /// Quickest when eight bytes of the buffer are left from `at` on.
     #[inline(always)]
     #[must_use]
     pub fn within(buffer: &'a [u8], at: usize, key_bytes: usize) -> Option<Self> {

@@ -41,11 +41,9 @@ pub const ERROR_TEXT_BYTES_MAX: usize = 512;
 /// is closed. The records' memory has a limit of its own.
 pub const BUFFER_BYTES_MAX: u64 = 1 << 30;
 
-/// Time within which a peer must have said hello, and within which a frame must be complete once
-/// its first byte came.
+/// Time within which a peer must have said hello, within which a frame must be complete once its
+/// first byte came, and within which a peer must have taken at least one byte of what waits for it.
 pub const FRAME_TIME_MAX: Duration = Duration::from_secs(30);
-/// Time within which a peer must have taken at least one byte of what waits for it.
-pub const WRITE_PROGRESS_TIME_MAX: Duration = Duration::from_secs(30);
 /// Time that a stopping server gives its connections to take their last answers.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 

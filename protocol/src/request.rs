@@ -104,19 +104,7 @@ impl<'a> RequestFrame<'a> {
     /// When the body is no request or ends inside its header.
     pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader { bytes: body, at: 0 };
-        match reader.byte("tag")? {
-            TAG_REQUEST => {}
-            tag => {
-                return Err(Malformed::Unknown {
-                    what: "frame tag",
-                    value: u64::from(tag),
-                });
-            }
-        }
-        let id = reader.varint("request id")?;
-        let last = reader.flag("last mark")?;
-        let groups_left = u16::from_le_bytes(reader.array("group count")?);
-        within("group count", groups_left.into(), 1, u16::MAX.into())?;
+        let (id, last, groups_left) = reader.header(TAG_REQUEST, "group count")?;
         let cursor = RequestCursor {
             at: reader.at,
             groups_left,

@@ -136,6 +136,27 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What requests and answers begin with: the tag, the request id, the last mark, and how many
+    /// parts follow, of which there is at least one.
+    pub(crate) fn header(
+        &mut self,
+        tag: u8,
+        parts: &'static str,
+    ) -> Result<(u64, bool, u16), Malformed> {
+        let found = self.byte("tag")?;
+        if found != tag {
+            return Err(Malformed::Unknown {
+                what: "frame tag",
+                value: u64::from(found),
+            });
+        }
+        let id = self.varint("request id")?;
+        let last = self.flag("last mark")?;
+        let count = u16::from_le_bytes(self.array(parts)?);
+        within(parts, count.into(), 1, u16::MAX.into())?;
+        Ok((id, last, count))
+    }
+
     /// Refuses bytes behind the content.
     pub(crate) fn end(&self) -> Result<(), Malformed> {
         match self.left() {

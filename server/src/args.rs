@@ -1,5 +1,6 @@
 //! The command line: what was typed becomes [`Settings`], or a usage error with exit code 2.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,8 +45,8 @@ struct Args {
     /// Most connections open at a time
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     max_connections: u64,
-    /// Seconds for an unfinished frame to end and for a peer to read some of its answers; a quiet
-    /// client is never closed
+    /// Seconds for a hello to come, for an unfinished frame to end and for a peer to read some of its
+    /// answers; a quiet client that has said hello is never closed
     #[arg(long, value_name = "SECS", allow_negative_numbers = true, default_value_t = FRAME_TIME_MAX.as_secs_f64())]
     idle_timeout: f64,
     /// Write one CSV row of counters a second to this file
@@ -70,20 +71,20 @@ pub(crate) struct Settings {
 }
 
 /// Reads a command line, the program's name first.
-pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Settings, clap::Error> {
+pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Settings, clap::Error> {
     let args = Args::try_parse_from(arguments.map(double_dash))?;
     validate(args).map_err(|text| Args::command().error(ErrorKind::ValueValidation, text))
 }
 
 /// Long flags may have one dash, as in the course's scripts: `-port 8080`.
-fn double_dash(argument: String) -> String {
-    let long = argument.strip_prefix('-').is_some_and(|name| {
-        name.len() > 1 && name.starts_with(|first: char| first.is_ascii_alphabetic())
-    });
-    if long {
-        format!("-{argument}")
-    } else {
-        argument
+fn double_dash(argument: OsString) -> OsString {
+    match argument.as_encoded_bytes() {
+        [b'-', first, _, ..] if first.is_ascii_alphabetic() => {
+            let mut long = OsString::from("-");
+            long.push(argument);
+            long
+        }
+        _ => argument,
     }
 }
 
@@ -173,8 +174,20 @@ mod tests {
         parse(
             std::iter::once("batchkv-server")
                 .chain(line.split_whitespace())
-                .map(str::to_owned),
+                .map(OsString::from),
         )
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn an_argument_that_is_no_text_is_a_usage_error_or_a_path() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let line = |flag: &str| {
+            let odd = OsString::from_vec(vec![b'o', 0xFF]);
+            parse(["batchkv-server".into(), flag.into(), odd].into_iter())
+        };
+        assert_eq!(line("--listen").unwrap_err().exit_code(), 2);
+        assert!(line("-stats-file").unwrap().stats_file.is_some());
     }
 
     #[test]

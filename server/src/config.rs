@@ -30,6 +30,7 @@ pub struct Config {
     pub buffer_bytes_max: u64,
     /// Most connections open at a time; more get an error and are closed.
     pub max_connections: u64,
-    /// Time for a frame to become complete, and for a peer to take some of its answers.
+    /// Time for a hello to come, for a frame to become complete, and for a peer to take some of its
+    /// answers.
     pub idle_timeout: Duration,
 }

@@ -33,7 +33,7 @@ use budget::Budget;
 use config::{Config, EngineKind};
 use net::Context;
 use session::Identity;
-use stats::{Snapshot, Stats};
+use stats::{Open, Snapshot, Stats};
 use store::{Dashmap, Engine, Partitioned};
 
 /// Time between two attempts to accept when the process has no file descriptor left.
@@ -143,7 +143,7 @@ pub async fn serve<E: Engine>(
 /// A connection on its way to the thread that serves it, or refuses it with a reason.
 struct Accepted {
     stream: std::net::TcpStream,
-    refusal: Option<String>,
+    admission: Result<Open, String>,
 }
 
 struct Thread {
@@ -151,23 +151,22 @@ struct Thread {
     handle: std::thread::JoinHandle<()>,
 }
 
-fn hand_over(stream: TcpStream, threads: &[Thread], stats: &Stats, max_connections: u64) {
+fn hand_over(stream: TcpStream, threads: &[Thread], stats: &Arc<Stats>, max_connections: u64) {
     // Both fail only for a socket that is already dead.
     let _ = stream.set_nodelay(true);
     let Ok(stream) = stream.into_std() else {
         return;
     };
-    let refusal = (stats.connections() >= max_connections)
-        .then(|| format!("{max_connections} connections are open, and no more are allowed"));
     let index = stats.idlest();
-    stats.thread(index).open();
-    if threads[index]
-        .accepted
-        .send(Accepted { stream, refusal })
-        .is_err()
-    {
-        stats.thread(index).close(false);
-    }
+    let admission = if stats.connections() < max_connections {
+        Ok(Open::new(stats.clone(), index))
+    } else {
+        Err(format!(
+            "{max_connections} connections are open, and no more are allowed"
+        ))
+    };
+    // A thread that is gone leaves the connection closed.
+    let _ = threads[index].accepted.send(Accepted { stream, admission });
 }
 
 impl Thread {
@@ -202,7 +201,7 @@ async fn serve_connections<E: Engine>(
             Some(_) = connections.join_next() => continue,
             _ = shutdown.wait_for(|stop| *stop) => break,
         };
-        let Some(Accepted { stream, refusal }) = accepted else {
+        let Some(Accepted { stream, admission }) = accepted else {
             break;
         };
         let context = context.clone();
@@ -210,13 +209,13 @@ async fn serve_connections<E: Engine>(
             let Ok(stream) = TcpStream::from_std(stream) else {
                 return;
             };
-            match refusal {
-                None => net::serve(stream, &context).await,
-                Some(text) => net::refuse(stream, &context, &text).await,
+            match admission {
+                Ok(open) => net::serve(stream, open, &context).await,
+                Err(text) => net::refuse(stream, &context, &text).await,
             }
         });
     }
     let drained = async { while connections.join_next().await.is_some() {} };
-    // What is not done by then is cut off and counts as dropped, when its `net::Open` goes.
+    // What is not done by then is cut off and counts as dropped, when its `Open` goes.
     let _ = tokio::time::timeout(DRAIN_TIME_MAX, drained).await;
 }

@@ -14,7 +14,7 @@ use args::Settings;
 use report::Report;
 
 fn main() -> ExitCode {
-    let settings = match args::parse(std::env::args()) {
+    let settings = match args::parse(std::env::args_os()) {
         Ok(settings) => settings,
         Err(usage) => usage.exit(),
     };

@@ -17,7 +17,7 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::budget::{Budget, Charge};
 use crate::session::{Identity, Progress, Session, write_error};
-use crate::stats::{Delta, Stats, ThreadStats};
+use crate::stats::{Delta, Open, Stats};
 use crate::store::Engine;
 
 /// Answers that are gathered before they are written.
@@ -37,7 +37,7 @@ pub(crate) struct Context<E> {
     pub(crate) stats: Arc<Stats>,
     pub(crate) thread: usize,
     pub(crate) budget: Arc<Budget>,
-    /// Time for a frame to become complete, and for a peer to take some of its answers.
+    /// [`Config::idle_timeout`](crate::config::Config::idle_timeout).
     pub(crate) patience: Duration,
     pub(crate) shutdown: watch::Receiver<bool>,
 }
@@ -76,12 +76,9 @@ struct Connection<'a, E> {
     frame_since: Option<Instant>,
 }
 
-/// Serves one connection until it ends.
-pub(crate) async fn serve<E: Engine>(stream: TcpStream, context: &Context<E>) {
-    let mut open = Open {
-        stats: context.stats.thread(context.thread),
-        dropped: true,
-    };
+/// Serves one connection until it ends; what is owed to it when it is cut off counts as dropped.
+pub(crate) async fn serve<E: Engine>(stream: TcpStream, mut open: Open, context: &Context<E>) {
+    open.dropped = true;
     let mut connection = Connection::new(stream, context);
     let end = connection.converse().await;
     connection.tell();
@@ -93,25 +90,9 @@ pub(crate) async fn serve<E: Engine>(stream: TcpStream, context: &Context<E>) {
 
 /// Tells a peer why it is not served.
 pub(crate) async fn refuse<E: Engine>(stream: TcpStream, context: &Context<E>, text: &str) {
-    let _open = Open {
-        stats: context.stats.thread(context.thread),
-        dropped: false,
-    };
     let mut connection = Connection::new(stream, context);
     write_error(text, &mut connection.output);
     connection.linger().await;
-}
-
-/// Counts a connection as ended when it goes, however that happens.
-struct Open<'a> {
-    stats: &'a ThreadStats,
-    dropped: bool,
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.stats.close(self.dropped);
-    }
 }
 
 impl<'a, E: Engine> Connection<'a, E> {
@@ -203,26 +184,32 @@ impl<'a, E: Engine> Connection<'a, E> {
         }
         let mut shutdown = self.context.shutdown.clone();
         let received = tokio::select! {
+            // Shutdown first: a peer that always has more to say must not put it off.
             biased;
-            received = self.stream.read(self.input.spare()) => received?,
             _ = shutdown.wait_for(|stop| *stop) => return Err(End::Shutdown),
+            received = self.stream.read(self.input.spare()) => received?,
             () = sleep_until(deadline.into()) => return self.late().await,
         };
         self.take(received)
     }
 
-    /// Nothing came in time: a peer inside a frame is told so, a quiet one costs no more buffers.
+    /// Nothing came in time: a peer inside a frame or without a hello is told so, a quiet one costs no
+    /// more buffers.
     async fn late(&mut self) -> Result<(), End> {
         if self.frame_since.is_some() {
             let seconds = self.context.patience.as_secs_f64();
-            write_error(
-                &format!("a frame was not complete within {seconds} s of its first byte"),
-                &mut self.output,
-            );
+            let text = if self.session.is_greeted() {
+                format!("a frame was not complete within {seconds} s of its first byte")
+            } else {
+                format!("the hello was not complete within {seconds} s")
+            };
+            write_error(&text, &mut self.output);
             return Err(End::Failed);
         }
         self.input.release();
         self.output.release();
+        self.charge
+            .set(self.input.capacity() + self.output.capacity());
         let mut shutdown = self.context.shutdown.clone();
         tokio::select! {
             ready = self.stream.readable() => Ok(ready?),
@@ -260,6 +247,7 @@ impl<'a, E: Engine> Connection<'a, E> {
     async fn linger(&mut self) {
         let farewell = async {
             self.flush().await.ok();
+            self.tell();
             self.stream.shutdown().await?;
             let mut discarded = 0;
             while discarded < LINGER_BYTES_MAX {

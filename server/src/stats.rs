@@ -1,6 +1,7 @@
 //! What the server has done so far: per-thread counters that only their thread writes, added up by
 //! whoever looks.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use batchkv_protocol::Counters;
@@ -15,7 +16,8 @@ pub struct Stats {
 
 /// One thread's counters, on cache lines of their own.
 ///
-/// Invariant: only the owning thread writes, so an update is a load and a store, no read-modify-write.
+/// Invariant: only the owning thread writes what [`add`](Self::add) adds to, so that is a load and a
+/// store, no read-modify-write. The other counters are [`Open`]'s.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct ThreadStats {
@@ -29,7 +31,6 @@ pub(crate) struct ThreadStats {
     bytes_received: AtomicU64,
     bytes_sent: AtomicU64,
     dropped: AtomicU64,
-    /// Open connections; the acceptor adds, the thread subtracts.
     connections: AtomicU64,
 }
 
@@ -124,16 +125,36 @@ impl ThreadStats {
         add(&self.bytes_received, delta.bytes_received);
         add(&self.bytes_sent, delta.bytes_sent);
     }
+}
 
-    /// Counts a connection as open; the thread that serves it calls [`close`](Self::close).
-    pub(crate) fn open(&self) {
-        self.connections.fetch_add(1, Ordering::Relaxed);
+/// Counts a connection that was admitted as open until it goes, wherever that happens.
+#[derive(Debug)]
+pub(crate) struct Open {
+    stats: Arc<Stats>,
+    thread: usize,
+    /// Whether it counts as dropped if it goes now.
+    pub(crate) dropped: bool,
+}
+
+impl Open {
+    /// A connection of the thread with the number `thread`.
+    pub(crate) fn new(stats: Arc<Stats>, thread: usize) -> Self {
+        let connections = &stats.thread(thread).connections;
+        connections.fetch_add(1, Ordering::Relaxed);
+        Self {
+            stats,
+            thread,
+            dropped: false,
+        }
     }
+}
 
-    /// Counts an open connection as ended; `dropped` when answers were unsent or a frame unfinished.
-    pub(crate) fn close(&self, dropped: bool) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
-        self.dropped
-            .fetch_add(u64::from(dropped), Ordering::Relaxed);
+impl Drop for Open {
+    fn drop(&mut self) {
+        let stats = self.stats.thread(self.thread);
+        stats.connections.fetch_sub(1, Ordering::Relaxed);
+        stats
+            .dropped
+            .fetch_add(u64::from(self.dropped), Ordering::Relaxed);
     }
 }

@@ -14,7 +14,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use batchkv_protocol::limits::{OPERATIONS_PER_REQUEST_MAX, VALUE_BYTES_MAX};
-use batchkv_protocol::{Answer, PartitionMap, RequestWriter, SendBuffer};
+use batchkv_protocol::{Answer, Control, PartitionMap, RequestWriter, SendBuffer};
 use common::{Answered, Peer, Server, framed, hello};
 
 const MISSING: Answered = Answered::Other(Answer::Missing);
@@ -86,7 +86,11 @@ fn half_a_frame_then_silence() {
         let error = error_after_hello(server, &framed(&one_get())[..9]);
         assert!(error.contains("not complete within 0.2 s"), "{error}");
         let mut silent = Peer::silent(server.address);
-        assert!(silent.receive_error().contains("not complete"));
+        let error = silent.receive_error();
+        assert!(
+            error.contains("hello was not complete within 0.2 s"),
+            "{error}"
+        );
     });
 }
 
@@ -264,6 +268,28 @@ fn more_connections_than_allowed() {
 }
 
 #[test]
+fn refused_connections_take_nobodys_place() {
+    const ATTEMPTS: usize = 200;
+    beside_a_good_client(&["--max-connections", "2", "--threads", "1"], |server| {
+        let second = Peer::greeted(server.address);
+        let third = Peer::silent(server.address).receive_error();
+        assert!(third.contains("2 connections are open"), "{third}");
+        drop(second);
+        // The refused stay, and the server waits a while for each of them to close.
+        let mut refused = Vec::new();
+        while refused.len() < ATTEMPTS {
+            let mut peer = Peer::silent(server.address);
+            peer.send(&hello(1, 1));
+            match peer.receive_control() {
+                Control::ServerHello(_) => return,
+                _ => refused.push(peer),
+            }
+        }
+        panic!("the free place was not given to any of {ATTEMPTS}");
+    });
+}
+
+#[test]
 fn connect_and_close_storms() {
     beside_a_good_client(&[], |server| {
         for round in 0..2000 {
@@ -305,4 +331,21 @@ fn stopping_answers_what_was_read() {
     );
     assert!(printed.contains("dropped: 0 connections"), "{printed}");
     assert_eq!(peer.receive(), None);
+}
+
+#[test]
+fn a_client_that_always_sends_does_not_put_off_the_end() {
+    const REQUESTS_AHEAD: usize = 64;
+    let server = Server::start(&[]);
+    let mut peer = Peer::greeted(server.address);
+    let request = peer.request(2000, |_, place| place.get(b"k"));
+    peer.send(&request.repeat(REQUESTS_AHEAD));
+    let talking = std::thread::spawn(move || {
+        while peer.receive().is_some() {
+            peer.send(&request);
+        }
+    });
+    server.stop_well();
+    // Cut off at the drain limit, the connection would have been reset, not ended.
+    talking.join().unwrap();
 }

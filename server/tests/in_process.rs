@@ -7,18 +7,23 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use batchkv_protocol::limits::{BUFFER_BYTES_MAX, FRAME_BYTES, VALUE_BYTES_MAX};
 use batchkv_protocol::{Answer, AnswerFrame, Control, PartitionMap};
 use batchkv_server::config::{Config, EngineKind};
-use common::{Answered, Peer};
+use batchkv_server::stats::Snapshot;
+use common::{Answered, PATIENCE, Peer};
 use tokio::sync::oneshot;
 
-/// Runs `client` against a server on `listener`, then stops the server.
-fn with_server(listener: TcpListener, buffer_bytes_max: u64, client: impl FnOnce(SocketAddr)) {
+/// Runs `client` against a server on `listener`, then stops the server and gives its totals.
+fn with_server(
+    listener: TcpListener,
+    buffer_bytes_max: u64,
+    client: impl FnOnce(SocketAddr),
+) -> Snapshot {
     let address = listener.local_addr().unwrap();
     let config = Config {
         server_index: 0,
@@ -47,6 +52,7 @@ fn with_server(listener: TcpListener, buffer_bytes_max: u64, client: impl FnOnce
     let totals = server.join().unwrap();
     assert_eq!(totals.dropped, 0);
     assert_eq!(totals.connections, 0);
+    totals
 }
 
 #[test]
@@ -128,4 +134,41 @@ fn half_frames_hold_no_more_than_the_budget() {
         }
         assert_eq!(good.get(b"k"), Answered::Value(b"v".to_vec()));
     });
+}
+
+#[test]
+fn a_quiet_connection_gives_its_part_of_the_budget_back() {
+    // Enough for a connection's buffers, too little for those of two.
+    const BUDGET_BYTES: u64 = 100 << 10;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    with_server(listener, BUDGET_BYTES, |address| {
+        let mut quiet = Peer::greeted(address);
+        assert_eq!(quiet.put(b"k", b"v"), Answered::Other(Answer::Stored));
+        let is_served = || {
+            let mut other = Peer::greeted(address);
+            // Beyond the budget, the reason follows the first answer.
+            assert_eq!(other.get(b"k"), Answered::Value(b"v".to_vec()));
+            let get = other.request(1, |_, place| place.get(b"k"));
+            other.send(&get);
+            AnswerFrame::parse(&other.receive().expect("an answer or a reason")).is_ok()
+        };
+        let started = Instant::now();
+        while !is_served() {
+            assert!(started.elapsed() < PATIENCE, "nothing was given back");
+        }
+        assert_eq!(quiet.get(b"k"), Answered::Value(b"v".to_vec()));
+    });
+}
+
+#[test]
+fn bytes_of_last_words_are_counted() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut error_bytes = 0;
+    let totals = with_server(listener, BUFFER_BYTES_MAX, |address| {
+        let mut peer = Peer::silent(address);
+        peer.send(&[0; 4]);
+        error_bytes = peer.stream.read_to_end(&mut Vec::new()).unwrap();
+    });
+    assert_eq!(totals.bytes_received, 4);
+    assert_eq!(totals.bytes_sent, error_bytes as u64);
 }

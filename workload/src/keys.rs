@@ -105,8 +105,8 @@ impl KeyBuf {
         &self.bytes[..self.key_bytes]
     }
 
-    /// The whole buffer, which is the key and zeros if it has at most eight bytes, and the key's
-    /// length in bytes.
+    /// The whole buffer, which begins with the key, and the key's length in bytes. A key of less than
+    /// eight bytes is followed by zeros up to the eighth.
     #[inline]
     pub fn padded(&self) -> (&[u8; KEY_BYTES_MAX], usize) {
         (&self.bytes, self.key_bytes)

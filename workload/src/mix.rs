@@ -61,6 +61,9 @@ pub struct WrongMix {
 
 impl Mix {
     /// The mix with these shares by `kind as usize`: each 0 to 1, together 1 (within 1e-9).
+    ///
+    /// # Errors
+    /// When they are not.
     pub fn new(shares: [f64; 5]) -> Result<Self, SpecError> {
         let sum: f64 = shares.iter().sum();
         if !shares.iter().all(|share| (0.0..=1.0).contains(share)) || (sum - 1.0).abs() > 1e-9 {
@@ -78,6 +81,9 @@ impl Mix {
     /// Whether operations counted by `kind as usize` are of this mix: none of the shares is off by more
     /// than 0.1 percentage points or six standard deviations, whichever is more. Nothing observed is
     /// no objection.
+    ///
+    /// # Errors
+    /// The kind that is furthest off, if one is.
     pub fn check(&self, counts: &[u64; 5]) -> Result<(), WrongMix> {
         let total = counts.iter().sum::<u64>() as f64;
         let worst = Kind::ALL

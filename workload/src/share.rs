@@ -36,6 +36,9 @@ pub enum ShareError {
 
 impl Share {
     /// The place of `worker` of `workers` in `client` of `clients`.
+    ///
+    /// # Errors
+    /// When an index is not below its count, or there are too many workers for their ids.
     pub fn new(client: u32, clients: u32, worker: u32, workers: u32) -> Result<Self, ShareError> {
         if client >= clients {
             return Err(ShareError::Client(client, clients));

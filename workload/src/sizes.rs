@@ -106,9 +106,10 @@ impl FromStr for ValueSizes {
             let share = share.trim().parse::<f64>().ok();
             let share = share.filter(|share| (0.0..=1.0).contains(share));
             let share = share.ok_or_else(|| wrong("a share is not a number from 0 to 1"))?;
+            let length = bytes(length)?;
             // A length that is never drawn must not count as the longest or shortest one.
             if share > 0.0 {
-                parts.push((bytes(length)?, share));
+                parts.push((length, share));
             }
         }
         let weights: Vec<f64> = parts.iter().map(|part| part.1).collect();

@@ -236,6 +236,9 @@ pub struct Spec {
 
 impl Spec {
     /// Checks what was typed and builds the tables (well below a millisecond).
+    ///
+    /// # Errors
+    /// What is not allowed, or not together, with what is.
     pub fn new(options: Options) -> Result<Self, SpecError> {
         let Options { theta, records, .. } = options;
         let mix = options.mix.unwrap_or_else(|| options.workload.mix());

@@ -185,6 +185,9 @@ impl Witness {
 
     /// The get was answered with a value of this stamp (`None`: no value, or one too short for a
     /// stamp). Another run's value is not judged here.
+    ///
+    /// # Errors
+    /// When `floor` forbids it.
     pub fn read_answered(
         &self,
         record: u64,

@@ -119,6 +119,9 @@ pub fn write(key_hash: u64, stamp: Stamp, value: &mut [u8]) {
 
 /// Checks a value that was read under the key with the hash `key_hash`
 /// ([`keys::hash`](crate::keys::hash)). Values of 16 bytes or more give their stamp.
+///
+/// # Errors
+/// When no writer of this crate wrote it under that key.
 #[inline]
 pub fn check(key_hash: u64, value: &[u8]) -> Result<Option<Stamp>, ValueFault> {
     if let Some((header, payload)) = value.split_first_chunk::<HEADER_BYTES>() {

@@ -101,6 +101,13 @@ fn value_sizes_as_text() {
 }
 
 #[test]
+fn a_length_with_share_zero_must_be_one_all_the_same() {
+    let sizes: ValueSizes = "100:1,1000:0".parse().expect("valid");
+    assert_eq!(sizes.bytes_max(), 100);
+    assert!(refused("100:1,many:0".parse::<ValueSizes>()).contains("not a number"));
+}
+
+#[test]
 fn drawn_sizes_have_their_shares() {
     let counts = |text: &str| {
         let sizes: ValueSizes = text.parse().expect("valid");

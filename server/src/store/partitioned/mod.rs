@@ -136,9 +136,10 @@ impl Partitioned {
             return;
         };
         let bytes = lookup.key.block_bytes(locator.value_bytes());
-        let words = self.slab.words(block.unit);
-        for line in 0..bytes.div_ceil(LINE_BYTES).min(PREFETCH_LINES_MAX) {
-            prefetch(&words[line * LINE_WORDS..]);
+        // The locator may be newer than what this thread sees of the slab: then there are no words.
+        let lines = self.slab.words(block.unit).chunks(LINE_WORDS);
+        for line in lines.take(bytes.div_ceil(LINE_BYTES).min(PREFETCH_LINES_MAX)) {
+            prefetch(line);
         }
     }
 
@@ -206,7 +207,7 @@ impl Partitioned {
                 let fits = room.is_some();
                 if let (Some(room), Some(block)) = (room, locator.block()) {
                     let words = self.slab.words(block.unit);
-                    copy_out(words.get(lookup.key.block_words()..)?, room);
+                    copy_out(words.get(lookup.key.block_words()..).unwrap_or(&[]), room);
                 }
                 (fits, true)
             }
@@ -355,6 +356,38 @@ impl Engine for Partitioned {
         Usage {
             records: self.tables.iter().map(Table::records).sum(),
             memory_bytes: self.slab.budget.used_bytes(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On processors that reorder loads, a locator can be seen before the chunk that it names.
+    #[test]
+    fn a_block_in_a_chunk_that_is_not_visible_yet_is_no_harm() {
+        let store = Partitioned::new(1, None);
+        for bytes in [&b"short"[..], b"longer than a word"] {
+            let placed = Placed {
+                position: Position {
+                    group: 0,
+                    operation: 0,
+                },
+                partition: 0,
+                operation: Operation::Get { key: bytes.into() },
+            };
+            let key = Key::new(placed.operation.key(), &store.secrets);
+            let mut lookup = Lookup::new(&store.tables[0], key);
+            let guard = lookup.lock(&store.slab);
+            let block = Block {
+                unit: u32::MAX,
+                class: 0,
+            };
+            let entry = (key.word, Locator::new(Some(block), 1000, &key));
+            bucket::push(&store.slab, 0, lookup.head, entry).unwrap();
+            drop(guard);
+            store.stage(&[placed], &mut [None; WINDOW_OPERATIONS]);
         }
     }
 }

@@ -113,16 +113,6 @@ pub(super) fn hold(words: &[AtomicU64], bytes: &[u8]) -> bool {
 
 /// 1 to 8 bytes as one little-endian word, padded with zeros.
 #[inline]
-pub(super) fn padded(bytes: &[u8]) -> u64 {
-    let n = bytes.len();
-    if n >= 4 {
-        let first = u32::from_le_bytes(*bytes.first_chunk().expect("four bytes"));
-        let last = u32::from_le_bytes(*bytes.last_chunk().expect("four bytes"));
-        u64::from(first) | u64::from(last) << (8 * (n - 4))
-    } else {
-        let (middle, last) = (n / 2, n - 1);
-        u64::from(bytes[0])
-            | u64::from(bytes[middle]) << (8 * middle)
-            | u64::from(bytes[last]) << (8 * last)
-    }
+fn padded(bytes: &[u8]) -> u64 {
+    batchkv_protocol::Key::from(bytes).word()
 }
