@@ -39,17 +39,24 @@ def run(config: Config) -> int:
     surveys = survey.survey_all(shells, programs)
     run_dir = results.make_run_dir(config.logs, datetime.now())
     scratch = f"/tmp/batchkv-{run_dir.name}-{secrets.token_hex(4)}"
+    interrupt: KeyboardInterrupt | None = None
+    failures: list[LaunchError] = []
     try:
         sites = survey.place_all(surveys, programs, run_dir, scratch)
-        failures: list[LaunchError] = [
-            *start_and_watch(config, shells, sites, run_dir),
-            *gather_all(shells, scratch, run_dir),
-        ]
+        try:
+            failures += start_and_watch(config, shells, sites, run_dir)
+        except KeyboardInterrupt as signal:
+            interrupt = signal
+        failures += gather_all(shells, scratch, run_dir)
     finally:
         clean_up(shells, scratch)
     for failure in failures:
         warn(f"FAILED: {failure}")
+    if interrupt and not results.any_client(run_dir):
+        raise interrupt
     code = conclude(programs.directory / CLIENT_BINARY, python, run_dir)
+    if interrupt:
+        raise interrupt
     return max((failure.exit_code for failure in failures), default=code)
 
 
@@ -76,8 +83,8 @@ def prepare(config: Config) -> tuple[Programs, Path | None]:
     else:
         tools.check_tools()
         directory = tools.build()
-    tools.check_flags(directory / SERVER_BINARY, config.server_args)
-    tools.check_flags(directory / CLIENT_BINARY, config.client_args)
+    tools.check_flags(directory / SERVER_BINARY, config.server_args, "--help")
+    tools.check_flags(directory / CLIENT_BINARY, config.client_args, "--check")
     python = None
     if config.plots:
         try:
@@ -125,6 +132,8 @@ def announce(plan: Plan, run_dir: Path) -> None:
     where = "on this machine" if first.host is None else "over ssh"
     counts = f"{len(plan.servers)} server(s) and {len(plan.clients)} client(s)"
     say(f"{counts} {where}; files: {run_dir}")
+    if len(plan.clients) > 1:
+        say(f"lines of {plan.clients[0].node.name}, one of {len(plan.clients)} clients:")
 
 
 def await_ready(supervisor: Supervisor, servers: list[Node]) -> None:
@@ -144,16 +153,22 @@ def await_ready(supervisor: Supervisor, servers: list[Node]) -> None:
 
 
 def watch(supervisor: Supervisor, plan: Plan) -> list[NodeFailed]:
-    """Shows the first client's lines until all clients ended, then ends the servers."""
-    shown = plan.clients[0].node
+    """Shows the first client's progress until all clients ended, then ends the servers.
+
+    A blank line ends the progress; behind it comes that client's own summary, which the merged one
+    says better.
+    """
+    shown: Node | None = plan.clients[0].node
     servers = {program.node for program in plan.servers}
     waiting = {program.node for program in plan.clients}
     failures: list[NodeFailed] = []
     deadline: float | None = None
     while waiting and (event := supervisor.next_event(deadline)):
         if isinstance(event, Line):
-            if event.node == shown:
+            if event.node == shown and event.text:
                 say(event.text)
+            elif event.node == shown:
+                shown = None
             continue
         waiting.discard(event.node)
         if event.node in servers or event.code != 0:

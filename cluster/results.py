@@ -48,6 +48,11 @@ def gather(shell: Shell, scratch: str, run_dir: Path) -> None:
         raise LaunchError(f"{shell.node.label}: its result files came broken: {complaint}")
 
 
+def any_client(run_dir: Path) -> bool:
+    """Whether a client has left results."""
+    return any(run_dir.glob("client-*/summary.json"))
+
+
 def merge(client: Path, run_dir: Path) -> int:
     """Lets the client make the run's own result files and print its summary; the exit code."""
     return subprocess.run([client, "merge", run_dir], check=False).returncode

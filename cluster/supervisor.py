@@ -148,4 +148,6 @@ class Supervisor:
         return {program.node: program.exit_code for program in running}
 
     def stop_all(self) -> None:
-        self.stop(list(self._running))
+        """Ends what still runs: the clients first, whose last requests the servers can then answer."""
+        for role in ("client", "server"):
+            self.stop([node for node in self._running if node.role == role])

@@ -32,6 +32,10 @@ def test_one_of_each_by_default(fake: Launcher) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("verdict VALID\nnode0 median 1000 op/s\n\ntotal 1000 op/s\n")
     assert "1 s 1000000 ops/s\n" in done.stdout
+    # The client's own summary is in its log; the merged one follows.
+    assert "verdict of this client" not in done.stdout
+    log = (fake.latest / "kvsclient-node1.log").read_text()
+    assert log.endswith("\nverdict of this client\nthroughput 1000000.00 ops/s\n")
     files = {str(path.relative_to(fake.latest)) for path in fake.latest.glob("**/*.*")}
     assert files == {
         "summary.json",
@@ -118,6 +122,15 @@ def test_a_signal_ends_everything(fake: Launcher, number: signal.Signals) -> Non
         assert launcher.wait(timeout=60) == 130
         assert fake.processes() == []
         assert "interrupted" in launcher.stderr.read()
+
+
+def test_an_interrupted_run_shows_what_was_measured(fake: Launcher) -> None:
+    with fake.running(*LOCAL, "--client-args", "--until-signal", until="1 s ") as launcher:
+        launcher.send_signal(signal.SIGINT)
+        out, complaints = launcher.communicate(timeout=60)
+    assert launcher.returncode == 130 and "interrupted" in complaints
+    assert out.endswith("verdict QUALIFIED\nnode0 median 1000 op/s\n\ntotal 1000 op/s\n")
+    assert fake.processes() == []
 
 
 def test_programs_do_not_outlive_a_killed_launcher(fake: Launcher) -> None:

@@ -84,6 +84,36 @@ fn what_is_not_checked_or_loaded_is_qualified() {
 }
 
 #[test]
+fn checking_a_command_line_needs_no_server() {
+    let nobody = "--hosts 127.0.0.1:1";
+    let (code, text, complaints) = client(&format!("{nobody} -theta 0.9 --check"));
+    assert_eq!((code, text.as_str(), complaints.as_str()), (0, "", ""));
+    let (code, _, complaints) = client(&format!("{nobody} --check --mix read=0.5,update=0.4"));
+    assert_eq!(code, 2);
+    assert!(
+        complaints.contains("--mix read=0.5,update=0.4"),
+        "{complaints}"
+    );
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_refused_before_the_run() {
+    let server = Server::start(0, 1);
+    let scratch = Scratch::new("unwritable");
+    let file = scratch.path().join("file");
+    fs::write(&file, "kept").unwrap();
+    let hosts = &server.address;
+    let output = file.join("results").display().to_string();
+    let (code, text, complaints) = client(&format!("--hosts {hosts} {SMALL} --output {output}"));
+    assert_eq!((code, text.as_str()), (2, ""));
+    assert!(
+        complaints.contains(&format!("--output {output}")),
+        "{complaints}"
+    );
+    assert_eq!(server.stop().counters.puts, 0);
+}
+
+#[test]
 fn two_clients_meet_and_are_merged() {
     let server = Server::start(0, 1);
     let scratch = Scratch::new("merged");

@@ -62,8 +62,8 @@ def test_a_failed_install_names_package_and_command(
 
 def test_flags_that_a_program_refuses(tmp_path: Path) -> None:
     program = tmp_path / "program"
-    program.write_text('#!/bin/sh\n[ "$1" = --help ] || { echo no $1 >&2; exit 2; }\n')
+    program.write_text('#!/bin/sh\n[ "$1" = --check ] || { echo no $1 >&2; exit 2; }\n')
     program.chmod(0o755)
-    tools.check_flags(program, ())
+    tools.check_flags(program, (), "--check")
     with pytest.raises(tools.UsageError, match="program: no --bogus"):
-        tools.check_flags(program, ("--bogus",))
+        tools.check_flags(program, ("--bogus",), "--check")

@@ -133,6 +133,9 @@ pub(crate) struct RunArgs {
     /// Does not check the values that are read; qualifies the run
     #[arg(long)]
     pub(crate) no_verify: bool,
+    /// Checks the other flags and does nothing else: exit code 0, or 2 and what is wrong
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 /// Flags of the course's programs that have another name here.

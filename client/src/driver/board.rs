@@ -30,7 +30,8 @@ impl Board {
         }
     }
 
-    /// Adds a worker's second, and gives a line about it when it was the last worker's.
+    /// Adds a worker's second, and gives a line about it when it was the last worker's. There is
+    /// none about a part of a second, of which a rate would mislead.
     pub(crate) fn add(&mut self, closed: &Closed) -> Option<String> {
         if closed.stage != self.stage {
             if self.stage == Stage::Measured {
@@ -53,7 +54,7 @@ impl Board {
             *sum += ops;
         }
         sum.latencies += &closed.interval.latencies;
-        (*handed_over == self.workers).then(|| self.line(second))
+        (closed.whole && *handed_over == self.workers).then(|| self.line(second))
     }
 
     fn line(&self, second: usize) -> String {
@@ -135,6 +136,7 @@ mod tests {
         Closed {
             stage,
             second,
+            whole: true,
             interval,
         }
     }
@@ -162,7 +164,9 @@ mod tests {
         board.add(&second(Stage::Load, 1, 5));
         let line = board.add(&second(Stage::Load, 2, 6)).unwrap();
         assert!(line.ends_with(" 11 records"), "{line}");
-        board.add(&second(Stage::WarmUp, 1, 7));
+        let mut part = second(Stage::WarmUp, 1, 7);
+        part.whole = false;
+        assert_eq!(board.add(&part), None);
         assert_eq!(board.window().len(), 0);
         board.add(&second(Stage::Measured, 1, 8));
         assert_eq!(board.counts().reads, 8);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::thread;
 
@@ -39,6 +39,12 @@ impl ConfigError {
     /// The hosts, when the servers say that they are others.
     pub(crate) fn hosts(hosts: &[String], fault: &str) -> Self {
         wrong("hosts", &hosts.join(","), fault.into())
+    }
+
+    /// The directory for results, when nothing can be written there.
+    pub(crate) fn output(dir: &Path, fault: &std::io::Error) -> Self {
+        let allowed = format!("{fault}; allowed is a directory to write in, or to make");
+        wrong("output", &dir.display().to_string(), allowed)
     }
 }
 

@@ -93,7 +93,9 @@ fn judge(clients: &[Client], faults: Vec<String>) -> Judgement {
         reasons
     };
     let invalid = of(Verdict::Invalid);
-    Judgement::new(faults.into_iter().chain(invalid), of(Verdict::Qualified))
+    let mut qualified = of(Verdict::Qualified);
+    qualified.retain(|reason| !invalid.contains(reason));
+    Judgement::new(faults.into_iter().chain(invalid), qualified)
 }
 
 fn read_clients(dir: &Path, faults: &mut Vec<String>) -> Result<Vec<Client>, MergeError> {
@@ -354,6 +356,11 @@ fn servers_do_not_fit(parts: &[ServerPart], servers: &[Option<Served>]) -> Vec<S
     }
     for (part, served) in parts.iter().zip(servers) {
         let Some(served) = served else { continue };
+        if part.unknown.total() > 0 {
+            // A server that died wrote its last row up to a second before, and operations whose
+            // fate is unknown are a reason already.
+            continue;
+        }
         reasons.extend(counts_do_not_fit(&Account {
             name: format!("{} ({})", part.address, served.name),
             answered: part.answered,

@@ -151,6 +151,20 @@ fn servers_totals_are_compared() {
 }
 
 #[test]
+fn the_last_row_of_a_server_that_died_may_be_old() {
+    let run = Run::new("died");
+    run.write_server(0, "2,5600,5600,290,0,0\n");
+    let mut cut_off = example(2, 3);
+    cut_off.summary.verdict = Verdict::Invalid;
+    cut_off.summary.reasons.push("Server 0 was lost.".into());
+    cut_off.summary.per_server[0].unknown.gets = 8192;
+    let place = "1/2".into();
+    cut_off.summary.flags.insert("client".into(), place);
+    run.write_client(1, &cut_off);
+    run.expect_invalid(&["client-node3: Server 0 was lost."]);
+}
+
+#[test]
 fn a_missing_or_cut_off_server_is_invalid() {
     let run = Run::new("server");
     run.write_server(0, "2,5700,57");

@@ -37,7 +37,7 @@ use args::{Args, Command, RunArgs, rewrite_single_dashes};
 use clap::Parser;
 use config::{Config, ConfigError};
 use lookup::{Lookup, look};
-use results::Results;
+use results::{Results, prepare};
 use screen::{complain, say};
 use tokio::runtime;
 use verdict::Verdict;
@@ -75,13 +75,19 @@ pub(crate) fn main(typed: impl IntoIterator<Item = String>) -> ExitCode {
 
 fn measure(typed: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = Config::new(typed)?;
-    say(format_args!("workload {}", config.spec));
-    let output = config.output.clone();
-    let (results, interrupted) = runtime()?.block_on(run::run(config))?;
-    if let Some(dir) = output {
-        results.write(&dir)?;
+    if typed.check {
+        return Ok(ExitCode::SUCCESS);
     }
+    let output = config.output.clone();
+    if let Some(dir) = &output {
+        prepare(dir).map_err(|error| ConfigError::output(dir, &error))?;
+    }
+    say(format_args!("workload {}", config.spec));
+    let (results, interrupted) = runtime()?.block_on(run::run(config))?;
+    // A disk that fills up must not take the figures with it.
+    let written = output.map_or(Ok(()), |dir| results.write(&dir));
     say(report::report(&results.summary));
+    written?;
     let code = exit_code(&results);
     Ok(match interrupted && code == 0 {
         true => ExitCode::from(INTERRUPTED),
@@ -91,8 +97,9 @@ fn measure(typed: &RunArgs) -> anyhow::Result<ExitCode> {
 
 fn merge_files(dir: &Path) -> anyhow::Result<ExitCode> {
     let results = merge::merge(dir)?;
-    results.write(dir)?;
+    let written = results.write(dir);
     say(report::report(&results.summary));
+    written?;
     Ok(ExitCode::from(exit_code(&results)))
 }
 

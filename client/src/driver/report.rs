@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::results::summary::Summary;
-use super::screen::grouped;
+use super::screen::{counted, grouped};
 use super::verdict::Verdict;
 
 /// The readable summary; its last line is `throughput N.NN ops/s`.
@@ -111,14 +111,14 @@ fn circumstances(summary: &Summary, text: &mut String) -> std::fmt::Result {
         )?;
     }
     let host = &summary.host;
-    let clients = match summary.clients {
-        1 => "1 client".into(),
-        clients => format!("{clients} clients"),
-    };
     writeln!(
         text,
-        "run         {clients}; {}, {} cores, Linux {}; commit {}",
-        host.cpu_model, host.cores, host.kernel, summary.commit
+        "run         {}; {}, {}, Linux {}; commit {}",
+        counted(summary.clients as usize, "client"),
+        host.cpu_model,
+        counted(host.cores, "core"),
+        host.kernel,
+        summary.commit
     )
 }
 

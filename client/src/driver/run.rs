@@ -14,7 +14,7 @@ use super::config::{Config, ConfigError};
 use super::control::{self, Command, Message, Outcome, Report};
 use super::outcome::{Ending, results};
 use super::results::Results;
-use super::screen::{grouped, say};
+use super::screen::{counted, grouped, say};
 
 /// Time for all clients to come to the first meeting: ssh and builds differ.
 const JOIN_TIME: Duration = Duration::from_secs(60);
@@ -118,11 +118,12 @@ impl Run {
         if self.interrupted {
             bail!("ended by hand before the run began");
         }
+        let (connections, threads) = (self.connections, self.config.threads);
         say(format_args!(
-            "connected to {} with {} connections of {} workers",
+            "connected to {}: {}, {}",
             self.config.hosts.join(", "),
-            self.connections,
-            self.config.threads,
+            counted(connections, "connection"),
+            counted(threads, "worker thread"),
         ));
         Ok(())
     }
@@ -255,6 +256,8 @@ impl Run {
                 self.wrong_hosts = true;
                 self.failures.push(text);
             }
+            // Several workers say the same of one server.
+            Message::Failed(text) if self.failures.contains(&text) => {}
             Message::Failed(text) => self.failures.push(text),
             Message::Finished(outcome) => {
                 self.outcomes.push(outcome);

@@ -36,9 +36,21 @@ pub(crate) fn grouped(count: u64) -> String {
     text
 }
 
+/// So many of a thing: `1 client`, `2 clients`.
+pub(crate) fn counted(count: usize, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        let texts = [0, 1, 2].map(|count| counted(count, "core"));
+        assert_eq!(texts, ["0 cores", "1 core", "2 cores"]);
+    }
 
     #[test]
     fn thousands_are_separated() {

@@ -82,6 +82,8 @@ pub(crate) struct Closed {
     pub(crate) stage: Stage,
     /// From 1.
     pub(crate) second: u64,
+    /// False for what was of the warm-up's last second when the window began.
+    pub(crate) whole: bool,
     pub(crate) interval: Interval,
 }
 
@@ -123,9 +125,13 @@ impl Tally {
         self.window = None;
     }
 
+    fn second_end(&self) -> Instant {
+        self.stage_start + SECOND * (self.seconds + 1) as u32
+    }
+
     /// When a second or the stage ends next; `None` when nothing is counted.
     pub(crate) fn boundary(&self) -> Option<Instant> {
-        let second = self.stage_start + SECOND * (self.seconds + 1) as u32;
+        let second = self.second_end();
         match (self.stage, self.window) {
             (Stage::Over, _) => None,
             (Stage::WarmUp, Some((start, _))) => Some(second.min(start)),
@@ -143,10 +149,12 @@ impl Tally {
             bytes_received: traffic.bytes_received - self.traffic_before.bytes_received,
         };
         self.traffic_before = traffic;
+        let whole = boundary == self.second_end();
         self.seconds += 1;
         let closed = Closed {
             stage: self.stage,
             second: self.seconds,
+            whole,
             interval,
         };
         match self.window {
@@ -200,6 +208,17 @@ mod tests {
         std::iter::from_fn(|| tally.close(now, Traffic::default()))
             .map(|closed| (closed.stage, closed.second, closed.interval.counts.reads))
             .collect()
+    }
+
+    #[test]
+    fn the_second_that_the_window_cuts_off_is_not_whole() {
+        let t0 = Instant::now();
+        let mut tally = Tally::new(1, t0);
+        tally.begin(Stage::WarmUp, t0, Traffic::default());
+        tally.measure(t0 + SECOND * 3 / 2, 1);
+        let whole = std::iter::from_fn(|| tally.close(t0 + SECOND * 9, Traffic::default()))
+            .map(|closed| closed.whole);
+        assert_eq!(whole.collect::<Vec<_>>(), [true, false, true]);
     }
 
     #[test]

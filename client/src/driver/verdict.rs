@@ -254,9 +254,12 @@ fn unknown(facts: &Facts) -> Option<String> {
 
 fn wrong_mix(facts: &Facts) -> Option<String> {
     let wrong = facts.mix.check(&facts.counts.by_kind()).err()?;
+    let cause = match facts.checks.errors {
+        0 => "this is a fault of the benchmark, please report it",
+        _ => "refused operations do not count",
+    };
     Some(format!(
-        "The operations must be in the proportions {}, but {wrong}; this is a fault of the \
-         benchmark, please report it.",
+        "The operations must be in the proportions {}, but {wrong}; {cause}.",
         facts.mix
     ))
 }
@@ -264,10 +267,13 @@ fn wrong_mix(facts: &Facts) -> Option<String> {
 fn misses(facts: &Facts) -> Option<String> {
     let kept = facts.loaded && facts.mix.share(Kind::Delete) == 0.0;
     let misses = facts.checks.misses;
+    let cause = match facts.checks.errors {
+        0 => "the store loses records, or somebody else deletes them",
+        _ => "what was refused is not there",
+    };
     (kept && misses > 0).then(|| {
         format!(
-            "Every record was loaded and none is ever deleted, but {} gets found nothing; the store \
-             loses records, or somebody else deletes them.",
+            "Every record is loaded and none is ever deleted, but {} gets found nothing; {cause}.",
             grouped(misses)
         )
     })

@@ -194,9 +194,13 @@ impl Worker {
         let mut sum = link.unknown.get();
         sum.add(unknown);
         link.unknown.set(sum);
-        if !link.lost.replace(true) {
+        let server = link.server;
+        let of_server = |link: &&Link| link.server == server;
+        // A server's connections are lost together: it is told once.
+        let told = self.links.iter().filter(of_server).any(|l| l.lost.get());
+        link.lost.set(true);
+        if !told {
             self.stopping.set(true);
-            let server = link.server;
             self.tell(Message::Failed(format!(
                 "Server {server} must answer until the end, but it was lost: {cause}; look at its log."
             )));

@@ -34,6 +34,18 @@ pub(crate) struct Results {
     pub(crate) latency: LatencyLog,
 }
 
+/// Makes `dir` and sees that files can be written there, before a run is done for nothing. What is
+/// there stays.
+///
+/// # Errors
+/// When they cannot; the error names the path.
+pub(crate) fn prepare(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir).map_err(|error| named(dir, error))?;
+    let probe = dir.join(format!(".batchkv-{}", std::process::id()));
+    fs::write(&probe, "?\n").map_err(|error| named(dir, error))?;
+    fs::remove_file(&probe)
+}
+
 impl Results {
     /// Writes the three files into `dir`, which is created if absent; the summary last.
     ///
