@@ -83,8 +83,8 @@ def prepare(config: Config) -> tuple[Programs, Path | None]:
     else:
         tools.check_tools()
         directory = tools.build()
-    tools.check_flags(directory / SERVER_BINARY, config.server_args, "--help")
-    tools.check_flags(directory / CLIENT_BINARY, config.client_args, "--check")
+    tools.check_flags(directory / SERVER_BINARY, config.server_args)
+    tools.check_flags(directory / CLIENT_BINARY, config.client_args)
     python = None
     if config.plots:
         try:

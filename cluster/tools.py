@@ -85,14 +85,10 @@ def build() -> Path:
     return Path(target[1] if target else CHECKOUT / "target") / "release"
 
 
-def check_flags(program: Path, flags: tuple[str, ...], dry: str) -> None:
-    """Raises a UsageError with the program's own words if it does not take these flags.
-
-    `dry` is the program's flag for doing nothing but that: its `--check`, or `--help`, before which
-    a program that reads its command line from left to right refuses what it cannot parse.
-    """
+def check_flags(program: Path, flags: tuple[str, ...]) -> None:
+    """Raises a UsageError with the program's own words if it does not take these flags."""
     try:
-        done = subprocess.run([program, *flags, dry], capture_output=True, text=True, check=False)
+        done = subprocess.run([program, *flags, "--check"], capture_output=True, text=True, check=False)
     except OSError as error:
         raise LaunchError(f"{program} does not run: {error}") from None
     if done.returncode != 0:

@@ -22,6 +22,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 STYLES = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LABELLED_PERCENTILES = (50, 90, 99, 99.9, 99.99)
+# Room that a label takes to its right, as a factor on the logarithmic axis.
+LABEL_WIDTH = 20
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def _mark_percentiles(axes: Axes, counts: Counter[int], end: float, maximum: flo
     """Labels the percentiles that people quote, as far as the curve goes, and the maximum."""
     for percentile in LABELLED_PERCENTILES:
         position = 1 / (1 - percentile / 100)
-        if position < end:
+        if position * LABEL_WIDTH < end:
             value = value_at(counts, percentile / 100) / 1e6
             _label(axes, position, value, f"p{percentile:g}", (6, -10), "left")
     _label(axes, end, maximum, "max", (0, 6), "right")
@@ -101,7 +103,7 @@ def _label(
 ) -> None:
     axes.plot(x, y, marker="o", color="black", markersize=4)
     axes.annotate(
-        f"{name}  {y:.3g} ms",
+        f"{name}  {ms_text(y)} ms",
         (x, y),
         textcoords="offset points",
         xytext=offset_points,
@@ -145,6 +147,11 @@ def median(values: list[float]) -> float:
     ordered = sorted(values)
     middle = len(ordered) // 2
     return (ordered[middle] + ordered[~middle]) / 2
+
+
+def ms_text(value: float) -> str:
+    """Three digits, never an exponent: 1,290 or 12.3 or 0.0123."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def ops_text(value: float) -> str:

@@ -5,5 +5,5 @@ mod driver;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    driver::main(std::env::args())
+    driver::main(std::env::args_os())
 }

@@ -64,6 +64,6 @@ def test_flags_that_a_program_refuses(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_text('#!/bin/sh\n[ "$1" = --check ] || { echo no $1 >&2; exit 2; }\n')
     program.chmod(0o755)
-    tools.check_flags(program, (), "--check")
+    tools.check_flags(program, ())
     with pytest.raises(tools.UsageError, match="program: no --bogus"):
-        tools.check_flags(program, ("--bogus",), "--check")
+        tools.check_flags(program, ("--bogus",))

@@ -40,7 +40,7 @@ struct Args {
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Most bytes of slabs and tables; puts that need more are refused [default: no limit]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
     max_memory: Option<u64>,
     /// Most connections open at a time
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -52,7 +52,13 @@ struct Args {
     /// Write one CSV row of counters a second to this file
     #[arg(long, value_name = "FILE")]
     stats_file: Option<PathBuf>,
+    /// Check the command line and do nothing else; exits 0, or 2 if it is wrong
+    #[arg(long)]
+    check: bool,
 }
+
+/// An empty partition's table, and room for a few records beside it.
+const MEMORY_BYTES_PER_PARTITION_MIN: u64 = 8 << 10;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum EngineName {
@@ -67,6 +73,8 @@ enum EngineName {
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) stats_file: Option<PathBuf>,
+    /// Nothing but the command line is to be looked at.
+    pub(crate) check: bool,
     pub(crate) config: Config,
 }
 
@@ -112,6 +120,17 @@ fn validate(args: Args) -> Result<Settings, String> {
                 args.idle_timeout
             )
         })?;
+    let memory_bytes_min = MEMORY_BYTES_PER_PARTITION_MIN * u64::from(args.partitions);
+    if args
+        .max_memory
+        .is_some_and(|bytes| bytes < memory_bytes_min)
+    {
+        return Err(format!(
+            "--max-memory {}: with --partitions {} allowed are {memory_bytes_min} bytes and more",
+            args.max_memory.unwrap_or(0),
+            args.partitions
+        ));
+    }
     let threads = match args.threads {
         Some(threads) => threads.into(),
         None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -119,6 +138,7 @@ fn validate(args: Args) -> Result<Settings, String> {
     Ok(Settings {
         listen,
         stats_file: args.stats_file,
+        check: args.check,
         config: Config {
             server_index: args.server_index,
             map,
@@ -238,6 +258,8 @@ mod tests {
             ("--servers 2 --server-index 2", "0 to 1"),
             ("--threads 0", "1..=1024"),
             ("--idle-timeout -1", "0.01 to 86400"),
+            ("--max-memory 0", "allowed are 2097152 bytes"),
+            ("--max-memory -1", "--max-memory"),
             ("--engine redis", "partitioned"),
             ("--listen nowhere", "HOST:PORT"),
             ("--frobnicate", "--frobnicate"),

@@ -18,6 +18,9 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(usage) => usage.exit(),
     };
+    if settings.check {
+        return ExitCode::SUCCESS;
+    }
     match serve(settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -29,6 +29,7 @@ mod task;
 mod verdict;
 mod worker;
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -50,7 +51,18 @@ const WRONG_USAGE: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
 /// Does what the command line asks for, and gives the exit status.
-pub(crate) fn main(typed: impl IntoIterator<Item = String>) -> ExitCode {
+pub(crate) fn main(typed: impl Iterator<Item = OsString>) -> ExitCode {
+    let typed: Result<Vec<String>, OsString> = typed.map(OsString::into_string).collect();
+    let typed = match typed {
+        Ok(typed) => typed,
+        Err(odd) => {
+            complain(format_args!(
+                "the argument {} is no text in UTF-8",
+                odd.display()
+            ));
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
     let args = match Args::try_parse_from(rewrite_single_dashes(typed)) {
         Ok(args) => args,
         Err(error) => {
