@@ -103,7 +103,7 @@ pub(crate) struct RunArgs {
     /// Connections to each server [default: as many as it has threads, at least one a worker]
     #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
     pub(crate) connections: Option<String>,
-    /// Worker threads [default: the cores, half of them when a server is on this machine]
+    /// Worker threads [default: the cores]
     #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
     pub(crate) threads: Option<String>,
     /// Seconds that are measured [default: 30]

@@ -1,7 +1,6 @@
 //! What was asked for, checked: no option is left open, and every default stands here.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::thread;
@@ -108,7 +107,7 @@ impl Config {
             REQUESTS_UNANSWERED_MAX,
         )?;
         let place = place(args)?;
-        let (threads, connections) = threads(args, &hosts, tasks)?;
+        let (threads, connections) = threads(args, tasks)?;
         check_workers(&place, threads)?;
         let secs = (&args.secs, MEASURED_SECS_DEFAULT, MEASURED_SECS_MAX);
         let warmup = (&args.warmup_secs, WARMUP_SECS_DEFAULT, WARMUP_SECS_MAX);
@@ -279,16 +278,9 @@ fn place(args: &RunArgs) -> Result<Place, ConfigError> {
 }
 
 /// Workers and connections, which limit each other.
-fn threads(
-    args: &RunArgs,
-    hosts: &[String],
-    tasks: u32,
-) -> Result<(usize, Connections), ConfigError> {
+fn threads(args: &RunArgs, tasks: u32) -> Result<(usize, Connections), ConfigError> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    // A server on this machine needs cores too.
-    let shared = hosts.iter().any(|host| is_loopback(host));
-    let free = if shared { cores.div_ceil(2) } else { cores };
-    let typed = number("threads", &args.threads, free, 1, THREADS_MAX)?;
+    let typed = number("threads", &args.threads, cores, 1, THREADS_MAX)?;
     let mut threads = typed.min(tasks as usize);
     let Some(connections) = &args.connections else {
         return Ok((threads, Connections::CoverServer));
@@ -303,12 +295,6 @@ fn threads(
         return Err(wrong("connections", connections, reason));
     }
     Ok((threads, Connections::Total(total)))
-}
-
-fn is_loopback(host: &str) -> bool {
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
-    name == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn check_workers(place: &Place, threads: usize) -> Result<(), ConfigError> {
