@@ -81,7 +81,7 @@ def test_draws_what_is_whole_in_cut_off_files(run_dir: Path) -> None:
         (run_dir / name).write_bytes(content[:-25])
     done = plot(run_dir)
     assert done.returncode == 0
-    assert "throughput.csv, line 31 is left out" in done.stderr
+    assert "throughput.csv, line 13 is left out" in done.stderr
     assert "latency.hlog, line 33 is left out" in done.stderr
     assert drawn(run_dir / "throughput.png") and drawn(run_dir / "latency.png")
 
