@@ -134,10 +134,14 @@ pub async fn serve<E: Engine>(
     }
     drop(listener);
     stop.send_replace(true);
+    let mut panics = 0;
     for thread in threads {
-        thread.join().await;
+        panics += thread.join().await;
     }
-    Ok(observer.snapshot())
+    Ok(Snapshot {
+        panics,
+        ..observer.snapshot()
+    })
 }
 
 /// A connection on its way to the thread that serves it, or refuses it with a reason.
@@ -148,7 +152,7 @@ struct Accepted {
 
 struct Thread {
     accepted: mpsc::UnboundedSender<Accepted>,
-    handle: std::thread::JoinHandle<()>,
+    handle: std::thread::JoinHandle<u64>,
 }
 
 fn hand_over(stream: TcpStream, threads: &[Thread], stats: &Arc<Stats>, max_connections: u64) {
@@ -181,24 +185,32 @@ impl Thread {
         Ok(Self { accepted, handle })
     }
 
-    async fn join(self) {
+    /// Waits for the thread's end, and gives the number of panics on it.
+    async fn join(self) -> u64 {
         drop(self.accepted);
-        // A thread only panics with its runtime; there is nothing left to save then.
-        let _ = tokio::task::spawn_blocking(|| self.handle.join()).await;
+        let joined = tokio::task::spawn_blocking(|| self.handle.join()).await;
+        // The thread itself panics only with its runtime.
+        joined.map_or(1, |panics| panics.unwrap_or(1))
     }
 }
 
+/// Serves what comes in `inbox` until the server stops; gives the number of connections that ended in a
+/// panic, which is a fault of the server and harms no other connection.
 async fn serve_connections<E: Engine>(
     context: Context<E>,
     mut inbox: mpsc::UnboundedReceiver<Accepted>,
-) {
+) -> u64 {
     let context = std::rc::Rc::new(context);
     let mut connections = tokio::task::JoinSet::new();
     let mut shutdown = context.shutdown.clone();
+    let mut panics = 0;
     loop {
         let accepted = tokio::select! {
             accepted = inbox.recv() => accepted,
-            Some(_) = connections.join_next() => continue,
+            Some(ended) = connections.join_next() => {
+                panics += u64::from(ended.is_err());
+                continue;
+            }
             _ = shutdown.wait_for(|stop| *stop) => break,
         };
         let Some(Accepted { stream, admission }) = accepted else {
@@ -215,7 +227,12 @@ async fn serve_connections<E: Engine>(
             }
         });
     }
-    let drained = async { while connections.join_next().await.is_some() {} };
+    let drained = async {
+        while let Some(ended) = connections.join_next().await {
+            panics += u64::from(ended.is_err());
+        }
+    };
     // What is not done by then is cut off and counts as dropped, when its `Open` goes.
     let _ = tokio::time::timeout(DRAIN_TIME_MAX, drained).await;
+    panics
 }

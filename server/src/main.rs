@@ -63,7 +63,14 @@ fn serve(settings: Settings) -> anyhow::Result<()> {
                 failed = reporting => return failed,
             }
         };
-        report.totals(&totals)
+        report.totals(&totals)?;
+        if totals.panics > 0 {
+            anyhow::bail!(
+                "{} connections or threads ended in a panic; please report it",
+                totals.panics
+            );
+        }
+        Ok(())
     })
 }
 

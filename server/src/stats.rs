@@ -58,6 +58,8 @@ pub struct Snapshot {
     pub bytes_sent: u64,
     /// Connections that ended with answers unsent or a frame unfinished.
     pub dropped: u64,
+    /// Connections and threads that ended in a panic; known only when the server has stopped.
+    pub panics: u64,
     /// Records and memory of the engine; filled in by the server.
     pub usage: Usage,
 }

@@ -12,14 +12,27 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use batchkv_protocol::limits::{BUFFER_BYTES_MAX, FRAME_BYTES, VALUE_BYTES_MAX};
-use batchkv_protocol::{Answer, AnswerFrame, Control, PartitionMap};
+use batchkv_protocol::{Answer, AnswerFrame, AnswerWriter, Control, Counters, PartitionMap};
 use batchkv_server::config::{Config, EngineKind};
 use batchkv_server::stats::Snapshot;
+use batchkv_server::store::{Dashmap, Engine, Placed, Usage};
 use common::{Answered, PATIENCE, Peer};
 use tokio::sync::oneshot;
 
-/// Runs `client` against a server on `listener`, then stops the server and gives its totals.
+/// Runs `client` against a server on `listener`, which drops nothing, then stops the server and gives
+/// its totals.
 fn with_server(
+    listener: TcpListener,
+    buffer_bytes_max: u64,
+    client: impl FnOnce(SocketAddr),
+) -> Snapshot {
+    let totals = with_engine(Dashmap::new(None), listener, buffer_bytes_max, client);
+    assert_eq!(totals.dropped, 0);
+    totals
+}
+
+fn with_engine(
+    engine: impl Engine,
     listener: TcpListener,
     buffer_bytes_max: u64,
     client: impl FnOnce(SocketAddr),
@@ -42,17 +55,56 @@ fn with_server(
             .build()
             .unwrap();
         runtime
-            .block_on(batchkv_server::run(config, listener, |_| (), async {
-                drop(stopped.await)
-            }))
+            .block_on(batchkv_server::serve(
+                config,
+                engine,
+                listener,
+                |_| (),
+                async { drop(stopped.await) },
+            ))
             .unwrap()
     });
     client(address);
     stop.send(()).unwrap();
     let totals = server.join().unwrap();
-    assert_eq!(totals.dropped, 0);
     assert_eq!(totals.connections, 0);
     totals
+}
+
+/// An engine with a fault: it panics over the key "bad".
+struct Faulty(Dashmap);
+
+impl Engine for Faulty {
+    fn apply(
+        &self,
+        window: &[Placed<'_>],
+        answers: &mut AnswerWriter<'_>,
+        counters: &mut Counters,
+    ) -> usize {
+        let bad = |placed: &Placed<'_>| placed.operation.key().bytes() == b"bad";
+        assert!(!window.iter().any(bad), "the test's own panic");
+        self.0.apply(window, answers, counters)
+    }
+
+    fn usage(&self) -> Usage {
+        self.0.usage()
+    }
+}
+
+#[test]
+fn a_panic_ends_its_connection_only_and_is_counted() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let engine = Faulty(Dashmap::new(None));
+    let totals = with_engine(engine, listener, BUFFER_BYTES_MAX, |address| {
+        let mut good = Peer::greeted(address);
+        let mut unlucky = Peer::greeted(address);
+        assert_eq!(good.put(b"k", b"v"), Answered::Other(Answer::Stored));
+        let get = unlucky.request(1, |_, place| place.get(b"bad"));
+        unlucky.send(&get);
+        assert_eq!(unlucky.receive(), None);
+        assert_eq!(good.get(b"k"), Answered::Value(b"v".to_vec()));
+    });
+    assert_eq!((totals.panics, totals.dropped), (1, 1));
 }
 
 #[test]
