@@ -110,7 +110,7 @@ fn assert_same(out: &SendBuffer, oracle: &Frame) {
 }
 
 #[test]
-fn control_frames() {
+fn a_clients_hello() {
     let mut out = SendBuffer::default();
     let hello = ClientHello {
         magic: *b"bkv1",
@@ -128,7 +128,10 @@ fn control_frames() {
         client_id: [7; 16],
     };
     assert_same(&out, &oracle);
+}
 
+#[test]
+fn a_servers_hello() {
     let mut out = SendBuffer::default();
     Control::ServerHello(ServerHello {
         magic: *b"bkv1",
@@ -163,7 +166,10 @@ fn control_frames() {
         partitions: vec![(0, 1), (70_000, 1 << 33)],
     };
     assert_same(&out, &oracle);
+}
 
+#[test]
+fn counters_and_errors() {
     let mut out = SendBuffer::default();
     Control::CountersRequest.write(&mut out);
     assert_same(&out, &Frame::CountersRequest);
