@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::job::{OPERATIONS, Source, Step, map, spec, write_request};
-use crate::mover;
+use crate::mover::{self, Threads};
 use crate::null::NullServer;
 use crate::sample::{Median, Sample, children_cpu, process_cpu};
 use crate::serving::{Served, requests, weights};
@@ -47,12 +47,12 @@ pub(crate) fn run(rounds: usize) -> io::Result<()> {
     let mut encoded = Source::new(&spec);
     let null = NullServer::start()?;
     let mut layers: Vec<Layer<'_>> = Vec::new();
-    for connections in [1, 2, 4] {
-        let name = format!("mover, {connections} connections");
-        layers.push((
-            name,
-            Box::new(move || mover::run(weights, connections, PIECE_TIME)),
-        ));
+    for (name, threads) in [("mover", Threads::Two), ("one-thread mover", Threads::One)] {
+        for connections in [1, 2, 4] {
+            let name = format!("{name}, {connections} connections");
+            let run = move || mover::run(weights, connections, threads, PIECE_TIME);
+            layers.push((name, Box::new(run)));
+        }
     }
     layers.push((
         "generator".into(),
@@ -122,13 +122,13 @@ fn measure(mut layers: Vec<Layer<'_>>, rounds: usize) -> io::Result<Vec<Row>> {
 
 fn print(rows: &[Row]) {
     println!(
-        "{:<22} {:>28} {:>26} {:>9} {:>9}",
+        "{:<32} {:>28} {:>26} {:>9} {:>9}",
         "layer", "M ops/s (95 %)", "CPU ns/op (95 %)", "of mover", "CPU"
     );
     for row in rows {
         let (ops, cpu) = (row.ops_per_sec, row.cpu_ns_per_op);
         println!(
-            "{:<22} {:>9.2} ({:>7.2} to {:>6.2}) {:>8.1} ({:>6.1} to {:>5.1}) {:>9.3} {:>8.2}x",
+            "{:<32} {:>9.2} ({:>7.2} to {:>6.2}) {:>8.1} ({:>6.1} to {:>5.1}) {:>9.3} {:>8.2}x",
             row.layer,
             ops.median / 1e6,
             ops.low / 1e6,

@@ -27,7 +27,7 @@ use std::io;
 
 use clap::Parser;
 
-use crate::mover::End;
+use crate::mover::Side;
 
 #[derive(Debug, Parser)]
 #[command(name = "batchkv-bench")]
@@ -42,7 +42,7 @@ enum Command {
     Layout,
     /// The bytes of the standard job, moved and nothing else, between two processes
     #[command(subcommand)]
-    Mover(End),
+    Mover(Side),
     /// Session and engine without sockets, both engines
     Serving,
 }
@@ -54,7 +54,7 @@ fn main() -> io::Result<()> {
             layout::run();
             Ok(())
         }
-        Command::Mover(end) => end.run(serving::standard_weights()),
+        Command::Mover(side) => side.run(serving::standard_weights()),
         Command::Serving => {
             serving::run();
             Ok(())

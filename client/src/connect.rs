@@ -6,10 +6,13 @@ use crate::exchange::Exchange;
 use crate::pump::Pump;
 use batchkv_protocol::control::{MAGIC, VERSION};
 use batchkv_protocol::frame::{self, Kind};
+use batchkv_protocol::limits::{SOCKET_SEND_BYTES, SOCKET_UNSENT_BYTES};
 use batchkv_protocol::{
     ClientHello, Control, PartitionMap, ReceiveBuffer, SendBuffer, ServerHello, ServerLimits,
 };
+use socket2::SockRef;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -116,13 +119,20 @@ fn timed_out(address: &str, missing: &'static str, options: &ConnectOptions) -> 
     }
 }
 
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_send_buffer_size(SOCKET_SEND_BYTES)?;
+    socket.set_tcp_notsent_lowat(SOCKET_UNSENT_BYTES)
+}
+
 async fn greet(
     stream: &mut TcpStream,
     receive: &mut ReceiveBuffer,
     traffic: &mut Traffic,
     client_id: [u8; 16],
 ) -> Result<ServerHello, Loss> {
-    stream.set_nodelay(true).map_err(Loss::Write)?;
+    prepare(stream).map_err(Loss::Write)?;
     let mut send = SendBuffer::default();
     Control::ClientHello(ClientHello {
         magic: MAGIC,

@@ -23,7 +23,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use batchkv_protocol::limits::DRAIN_TIME_MAX;
+use batchkv_protocol::limits::{DRAIN_TIME_MAX, SOCKET_SEND_BYTES, SOCKET_UNSENT_BYTES};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
@@ -156,8 +157,11 @@ struct Thread {
 }
 
 fn hand_over(stream: TcpStream, threads: &[Thread], stats: &Arc<Stats>, max_connections: u64) {
-    // Both fail only for a socket that is already dead.
+    // All of these fail only for a socket that is already dead.
     let _ = stream.set_nodelay(true);
+    let socket = SockRef::from(&stream);
+    let _ = socket.set_send_buffer_size(SOCKET_SEND_BYTES);
+    let _ = socket.set_tcp_notsent_lowat(SOCKET_UNSENT_BYTES);
     let Ok(stream) = stream.into_std() else {
         return;
     };
