@@ -4,6 +4,7 @@
 
 mod driver;
 
+use batchkv_client::protocol::limits::FRAME_BYTES;
 use driver::{SMALL, Scratch, Server, client, outcome, program};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -31,6 +32,11 @@ fn a_run_on_two_servers_is_valid_and_leaves_its_files() {
     assert_eq!(summary["hit_rate"], 1.0);
     assert_eq!(summary["measured_secs"], 1.0);
     assert!(summary["verified"].as_u64().unwrap() > 0);
+    framing_is_small(&summary);
+    let hottest = &summary["hottest_server"];
+    let share = hottest["share"].as_f64().unwrap();
+    assert!((0.5..1.0).contains(&share), "{hottest}");
+    assert_eq!(hottest["ceiling"], 1.0 / (share * 2.0));
     let csv = fs::read_to_string(output.join("throughput.csv")).unwrap();
     assert_eq!(csv.lines().count(), 2, "{csv}");
     assert!(csv.starts_with(
@@ -43,6 +49,21 @@ fn a_run_on_two_servers_is_valid_and_leaves_its_files() {
         let totals = server.stop().counters;
         assert_eq!(answered["gets"], totals.gets);
         assert_eq!(answered["puts"], totals.puts);
+    }
+}
+
+/// Batches of 256 hold a group for each of a server's 32 partitions: a header of 8 bytes for 8 operations.
+fn framing_is_small(summary: &serde_json::Value) {
+    const BYTES_MAX: f64 = 2.0 + 1.0 + 32.0 / 256.0;
+    let ops = summary["ops_per_sec"].as_f64().unwrap() * summary["measured_secs"].as_f64().unwrap();
+    // At each of the window's ends each of four connections may stand inside a frame.
+    let slack = 2.0 * 4.0 * FRAME_BYTES as f64 / ops;
+    for (what, least) in [("per_operation", 2.0), ("per_answer", 1.9)] {
+        let bytes = summary["framing_bytes"][what].as_f64().unwrap();
+        assert!(
+            (least - slack..BYTES_MAX + slack).contains(&bytes),
+            "{what}: {bytes}, slack {slack}"
+        );
     }
 }
 

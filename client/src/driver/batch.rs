@@ -193,6 +193,7 @@ impl Batch {
             return false;
         };
         values::write(key.hash(), stamp, room);
+        worker.wrote(key.as_bytes().len() + value_bytes);
         if Witness::is_sampled(record) && step.kind() != StepKind::Load {
             let mut witness = worker.witness.borrow_mut();
             witness.write_sent(record, stamp.sequence);
@@ -206,6 +207,7 @@ impl Batch {
     fn take_value(&mut self, index: usize, step: Step, value: &[u8]) {
         self.gain.counts.hits += 1;
         self.answered.hits += 1;
+        self.worker.read(value.len());
         if !self.worker.verify {
             return;
         }
@@ -306,6 +308,9 @@ impl Exchange for Batch {
         match step.kind() {
             StepKind::Get | StepKind::ModifyGet => {
                 let fits = frame.get(partition, epoch, wire_key(&key));
+                if fits {
+                    worker.wrote(key.as_bytes().len());
+                }
                 if fits && worker.verify && Witness::is_sampled(step.record()) {
                     let floor = worker.witness.borrow().read_sent(step.record());
                     self.watch(index, Note::Read(floor));
@@ -314,6 +319,9 @@ impl Exchange for Batch {
             }
             StepKind::Delete => {
                 let fits = frame.delete(partition, epoch, wire_key(&key));
+                if fits {
+                    worker.wrote(key.as_bytes().len());
+                }
                 if fits && Witness::is_sampled(step.record()) {
                     worker.witness.borrow_mut().forget(step.record());
                 }

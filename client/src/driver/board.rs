@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use batchkv_client::connection::Traffic;
-
 use super::results::latency::LatencyLog;
 use super::results::series::{Row, Series};
 use super::results::summary::Counts;
 use super::screen::grouped;
-use super::tally::{Closed, Interval, Stage};
+use super::tally::{Closed, Interval, Stage, Volume};
 
 /// The seconds of one stage after the other; those of the measured window stay.
 #[derive(Debug)]
@@ -48,8 +46,7 @@ impl Board {
         *handed_over += 1;
         sum.counts.add(&closed.interval.counts);
         sum.errors += closed.interval.errors;
-        sum.traffic.bytes_sent += closed.interval.traffic.bytes_sent;
-        sum.traffic.bytes_received += closed.interval.traffic.bytes_received;
+        sum.volume.add(&closed.interval.volume);
         for (sum, ops) in sum.server_ops.iter_mut().zip(&closed.interval.server_ops) {
             *sum += ops;
         }
@@ -92,11 +89,10 @@ impl Board {
     }
 
     /// The window's bytes.
-    pub(crate) fn traffic(&self) -> Traffic {
-        let mut sum = Traffic::default();
+    pub(crate) fn volume(&self) -> Volume {
+        let mut sum = Volume::default();
         for (_, interval) in self.window() {
-            sum.bytes_sent += interval.traffic.bytes_sent;
-            sum.bytes_received += interval.traffic.bytes_received;
+            sum.add(&interval.volume);
         }
         sum
     }

@@ -226,3 +226,7 @@ fn connections_of(config: &Config, index: usize, server_threads: usize) -> usize
     };
     total / config.threads + usize::from(index < total % config.threads)
 }
+
+#[cfg(test)]
+#[path = "control_tests.rs"]
+mod tests;

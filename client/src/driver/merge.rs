@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::results::latency::{LatencyLog, add, latencies, micros};
 use super::results::series::{Row, Series};
-use super::results::summary::{Counts, ServerPart, Summary};
+use super::results::summary::{Counts, Framing, Hottest, ServerPart, Summary};
 use super::results::{ReadError, Results, median, parse};
 use super::verdict::{Account, Judgement, Kinds, Verdict, counts_do_not_fit};
 
@@ -282,6 +282,7 @@ fn merge_summaries(clients: &[Client], series: &Series, latency: &LatencyLog) ->
     workload.insert("fingerprint".into(), fingerprints.join(" "));
     let total = |count: fn(&Row) -> u64| series.rows.iter().map(count).sum::<u64>();
     let rate = |count: u64| count as f64 / (series.secs() as f64).max(1.0);
+    let per_server = merge_servers(&summaries, series);
     Summary {
         ops_per_sec: rate(total(Row::ops)),
         reads_per_sec: rate(total(|row| row.reads)),
@@ -293,7 +294,9 @@ fn merge_summaries(clients: &[Client], series: &Series, latency: &LatencyLog) ->
         unknown_ops: sum(|s| s.unknown_ops),
         measured_secs: series.secs() as f64,
         latency_us: micros(&latency.total()),
-        per_server: merge_servers(&summaries, series),
+        hottest_server: Hottest::of(&per_server),
+        per_server,
+        framing_bytes: merge_framing(&summaries, &counts),
         bytes_sent: sum(|s| s.bytes_sent),
         bytes_received: sum(|s| s.bytes_received),
         counts,
@@ -301,6 +304,15 @@ fn merge_summaries(clients: &[Client], series: &Series, latency: &LatencyLog) ->
         workload,
         ..summaries[0].clone()
     }
+}
+
+/// The clients' framing, weighted by what each has asked.
+fn merge_framing(summaries: &[&Summary], counts: &Counts) -> Option<Framing> {
+    let bytes = |per: fn(&Framing) -> f64| {
+        let of = |s: &&Summary| s.framing_bytes.as_ref().map_or(0.0, per) * s.counts.asked() as f64;
+        summaries.iter().map(of).sum::<f64>().round() as u64
+    };
+    Framing::new(bytes(|f| f.per_operation), bytes(|f| f.per_answer), counts)
 }
 
 fn merge_servers(summaries: &[&Summary], series: &Series) -> Vec<ServerPart> {

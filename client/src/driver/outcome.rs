@@ -12,7 +12,8 @@ use super::merge::server_parts;
 use super::results::Results;
 use super::results::latency::micros;
 use super::results::series::Series;
-use super::results::summary::{FORMAT_VERSION, ServerPart, Summary};
+use super::results::summary::{FORMAT_VERSION, Framing, Hottest, ServerPart, Summary};
+use super::tally::Volume;
 use super::verdict::{Account, Checks, Facts, judge};
 
 /// How a run ended.
@@ -57,7 +58,12 @@ pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow:
     let judgement = judge(&facts);
     let rate = |count: u64| count as f64 / (series.secs() as f64).max(1.0);
     let counts = facts.counts;
-    let traffic = board.traffic();
+    let Volume { traffic, payload } = board.volume();
+    // A window that ends inside a frame may have its payload but not yet its bytes.
+    let framing_sent = traffic.bytes_sent.saturating_sub(payload.bytes_sent);
+    let framing_received = traffic
+        .bytes_received
+        .saturating_sub(payload.bytes_received);
     let summary = Summary {
         format_version: FORMAT_VERSION,
         verdict: judgement.verdict,
@@ -72,7 +78,9 @@ pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow:
         unknown_ops: facts.accounts.iter().map(|a| a.unknown.total()).sum(),
         measured_secs: series.secs() as f64,
         latency_us: micros(&latency.total()),
+        hottest_server: Hottest::of(&per_server),
         per_server,
+        framing_bytes: Framing::new(framing_sent, framing_received, &counts),
         bytes_sent: traffic.bytes_sent,
         bytes_received: traffic.bytes_received,
         counts,

@@ -78,6 +78,15 @@ fn servers(summary: &Summary, text: &mut String) -> std::fmt::Result {
             server.share * 100.0
         )?;
     }
+    if let Some(hottest) = summary.hottest_server {
+        writeln!(
+            text,
+            "hottest     server {}: {:.1} % of all; at its limit all servers together do {:.3} of an even load",
+            hottest.server,
+            hottest.share * 100.0,
+            hottest.ceiling,
+        )?;
+    }
     let ops = summary.counts.ops();
     if ops > 0 {
         let each = |bytes: u64| bytes as f64 / ops as f64;
@@ -86,6 +95,13 @@ fn servers(summary: &Summary, text: &mut String) -> std::fmt::Result {
             "network     {:.1} bytes sent and {:.1} received an operation",
             each(summary.bytes_sent),
             each(summary.bytes_received),
+        )?;
+    }
+    if let Some(framing) = summary.framing_bytes {
+        writeln!(
+            text,
+            "framing     {:.2} bytes of these an operation, {:.2} an answer; the rest is keys and values",
+            framing.per_operation, framing.per_answer,
         )?;
     }
     Ok(())
@@ -140,5 +156,6 @@ mod tests {
         assert!(text.starts_with("\nverdict     QUALIFIED\n            - Because.\n"));
         assert_eq!(text.lines().last(), Some("throughput 1000.00 ops/s"));
         assert!(text.contains("10.10.1.2:8080: 0 ops/s, 0.0 % of all"));
+        assert!(text.contains("framing     2.50 bytes of these an operation, 2.25 an answer"));
     }
 }

@@ -28,6 +28,36 @@ pub(crate) enum Stage {
     Over,
 }
 
+/// What the connections have moved, and how much of it was keys and values: the rest is framing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Volume {
+    /// All bytes.
+    pub(crate) traffic: Traffic,
+    /// Keys and values. A frame's are counted when it is written or read, which may be up to a frame
+    /// before or after its bytes are.
+    pub(crate) payload: Traffic,
+}
+
+impl Volume {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.traffic.bytes_sent += other.traffic.bytes_sent;
+        self.traffic.bytes_received += other.traffic.bytes_received;
+        self.payload.bytes_sent += other.payload.bytes_sent;
+        self.payload.bytes_received += other.payload.bytes_received;
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        let difference = |now: Traffic, before: Traffic| Traffic {
+            bytes_sent: now.bytes_sent - before.bytes_sent,
+            bytes_received: now.bytes_received - before.bytes_received,
+        };
+        Self {
+            traffic: difference(self.traffic, before.traffic),
+            payload: difference(self.payload, before.payload),
+        }
+    }
+}
+
 /// One second, or what was of it when its stage ended.
 #[derive(Debug)]
 pub(crate) struct Interval {
@@ -37,7 +67,7 @@ pub(crate) struct Interval {
     pub(crate) server_ops: Vec<u64>,
     pub(crate) latencies: Latencies,
     /// Moved in this second, over all connections.
-    pub(crate) traffic: Traffic,
+    pub(crate) volume: Volume,
 }
 
 impl Interval {
@@ -47,7 +77,7 @@ impl Interval {
             errors: 0,
             server_ops: vec![0; servers],
             latencies: latencies(),
-            traffic: Traffic::default(),
+            volume: Volume::default(),
         }
     }
 }
@@ -69,8 +99,8 @@ pub(crate) struct Tally {
     /// When the window begins, and its seconds, once that is known.
     window: Option<(Instant, u64)>,
     open: Interval,
-    /// Traffic at the start of the open second.
-    traffic_before: Traffic,
+    /// Moved before the open second.
+    volume_before: Volume,
     /// From the first to the last request.
     pub(crate) checks: Checks,
     pub(crate) examples: Vec<String>,
@@ -95,7 +125,7 @@ impl Tally {
             seconds: 0,
             window: None,
             open: Interval::new(servers),
-            traffic_before: Traffic::default(),
+            volume_before: Volume::default(),
             checks: Checks::default(),
             examples: Vec::new(),
         }
@@ -106,12 +136,12 @@ impl Tally {
     }
 
     /// Begins the load or the warm-up now.
-    pub(crate) fn begin(&mut self, stage: Stage, now: Instant, traffic: Traffic) {
+    pub(crate) fn begin(&mut self, stage: Stage, now: Instant, volume: Volume) {
         self.stage = stage;
         self.stage_start = now;
         self.seconds = 0;
         self.open = Interval::new(self.open.server_ops.len());
-        self.traffic_before = traffic;
+        self.volume_before = volume;
     }
 
     /// Lets the warm-up become the measured window of `secs` seconds at `start`.
@@ -140,15 +170,12 @@ impl Tally {
     }
 
     /// Closes one second that is over by `now`, if there is one.
-    pub(crate) fn close(&mut self, now: Instant, traffic: Traffic) -> Option<Closed> {
+    pub(crate) fn close(&mut self, now: Instant, volume: Volume) -> Option<Closed> {
         let boundary = self.boundary().filter(|boundary| now >= *boundary)?;
         let mut interval = Interval::new(self.open.server_ops.len());
         mem::swap(&mut interval, &mut self.open);
-        interval.traffic = Traffic {
-            bytes_sent: traffic.bytes_sent - self.traffic_before.bytes_sent,
-            bytes_received: traffic.bytes_received - self.traffic_before.bytes_received,
-        };
-        self.traffic_before = traffic;
+        interval.volume = volume.since(&self.volume_before);
+        self.volume_before = volume;
         let whole = boundary == self.second_end();
         self.seconds += 1;
         let closed = Closed {
@@ -205,7 +232,7 @@ mod tests {
 
     /// Closes what is over at `now`: stage, second and reads of each.
     fn closed(tally: &mut Tally, now: Instant) -> Vec<(Stage, u64, u64)> {
-        std::iter::from_fn(|| tally.close(now, Traffic::default()))
+        std::iter::from_fn(|| tally.close(now, Volume::default()))
             .map(|closed| (closed.stage, closed.second, closed.interval.counts.reads))
             .collect()
     }
@@ -214,9 +241,9 @@ mod tests {
     fn the_second_that_the_window_cuts_off_is_not_whole() {
         let t0 = Instant::now();
         let mut tally = Tally::new(1, t0);
-        tally.begin(Stage::WarmUp, t0, Traffic::default());
+        tally.begin(Stage::WarmUp, t0, Volume::default());
         tally.measure(t0 + SECOND * 3 / 2, 1);
-        let whole = std::iter::from_fn(|| tally.close(t0 + SECOND * 9, Traffic::default()))
+        let whole = std::iter::from_fn(|| tally.close(t0 + SECOND * 9, Volume::default()))
             .map(|closed| closed.whole);
         assert_eq!(whole.collect::<Vec<_>>(), [true, false, true]);
     }
@@ -225,7 +252,7 @@ mod tests {
     fn answers_count_in_the_second_in_which_they_came() {
         let t0 = Instant::now();
         let mut tally = Tally::new(1, t0);
-        tally.begin(Stage::Load, t0, Traffic::default());
+        tally.begin(Stage::Load, t0, Volume::default());
         tally.add(0, &gain(1), SECOND);
         assert_eq!(closed(&mut tally, t0 + SECOND / 2), []);
         tally.add(0, &gain(2), SECOND);
@@ -238,7 +265,7 @@ mod tests {
         let t0 = Instant::now();
         let start = t0 + SECOND * 3 / 2;
         let mut tally = Tally::new(1, t0);
-        tally.begin(Stage::WarmUp, t0, Traffic::default());
+        tally.begin(Stage::WarmUp, t0, Volume::default());
         tally.measure(start, 2);
         tally.add(0, &gain(7), SECOND);
         let warm = [(Stage::WarmUp, 1, 7), (Stage::WarmUp, 2, 0)];
@@ -256,10 +283,10 @@ mod tests {
     fn each_operation_of_a_frame_has_its_latency() {
         let t0 = Instant::now();
         let mut tally = Tally::new(2, t0);
-        tally.begin(Stage::Load, t0, Traffic::default());
+        tally.begin(Stage::Load, t0, Volume::default());
         tally.add(1, &gain(10), Duration::from_micros(5));
         let interval = tally
-            .close(t0 + SECOND, Traffic::default())
+            .close(t0 + SECOND, Volume::default())
             .unwrap()
             .interval;
         assert_eq!(interval.server_ops, [0, 10]);

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::batch::{Batch, Parts, Step};
 use super::config::Config;
 use super::control::{Message, Report};
-use super::tally::{Gain, Stage, Tally};
+use super::tally::{Gain, Stage, Tally, Volume};
 use super::verdict::{Account, Kinds};
 
 /// A connection of the worker, and what became unknown on it.
@@ -50,6 +50,8 @@ pub(crate) struct Worker {
     pub(crate) witness: RefCell<Witness>,
     pub(crate) inserts: RefCell<Inserts>,
     pub(crate) tally: RefCell<Tally>,
+    /// Bytes of keys and values, written and read.
+    payload: Cell<Traffic>,
     /// Memory of ended batches.
     pub(crate) spare: RefCell<Vec<Parts>>,
     /// Ordered by server; each has at least one.
@@ -91,6 +93,7 @@ impl Worker {
             witness: RefCell::new(Witness::new(run, writer)),
             inserts: RefCell::new(Inserts::new(config.spec.records(), config.share(index))),
             tally: RefCell::new(Tally::new(servers, Instant::now())),
+            payload: Cell::default(),
             spare: RefCell::default(),
             owners: owners.collect(),
             grouping: RefCell::default(),
@@ -154,10 +157,8 @@ impl Worker {
 
     /// Begins the load or the warm-up.
     pub(crate) fn begin(&self, stage: Stage) {
-        let traffic = self.traffic();
-        self.tally
-            .borrow_mut()
-            .begin(stage, Instant::now(), traffic);
+        let volume = self.volume();
+        self.tally.borrow_mut().begin(stage, Instant::now(), volume);
     }
 
     /// Ends the stage early: nothing more is sent or counted.
@@ -178,9 +179,9 @@ impl Worker {
         if !due(&self.tally.borrow()) {
             return;
         }
-        let traffic = self.traffic();
+        let volume = self.volume();
         let mut tally = self.tally.borrow_mut();
-        while let Some(closed) = tally.close(now, traffic) {
+        while let Some(closed) = tally.close(now, volume) {
             self.tell(Message::Second(Box::new(closed)));
         }
         if tally.stage() == Stage::Over {
@@ -212,14 +213,31 @@ impl Worker {
         let _ = self.report.send((self.index, message));
     }
 
-    fn traffic(&self) -> Traffic {
-        let mut sum = Traffic::default();
+    /// Takes note of bytes of keys and values that were written into a frame.
+    #[inline]
+    pub(crate) fn wrote(&self, bytes: usize) {
+        let mut payload = self.payload.get();
+        payload.bytes_sent += bytes as u64;
+        self.payload.set(payload);
+    }
+
+    /// Takes note of bytes of values that were read from a frame.
+    #[inline]
+    pub(crate) fn read(&self, bytes: usize) {
+        let mut payload = self.payload.get();
+        payload.bytes_received += bytes as u64;
+        self.payload.set(payload);
+    }
+
+    fn volume(&self) -> Volume {
+        let mut traffic = Traffic::default();
         for link in &self.links {
-            let traffic = link.connection.traffic();
-            sum.bytes_sent += traffic.bytes_sent;
-            sum.bytes_received += traffic.bytes_received;
+            let of_link = link.connection.traffic();
+            traffic.bytes_sent += of_link.bytes_sent;
+            traffic.bytes_received += of_link.bytes_received;
         }
-        sum
+        let payload = self.payload.get();
+        Volume { traffic, payload }
     }
 
     /// Closes the connections, within `limit` each, and gives both sides' counts with the server's

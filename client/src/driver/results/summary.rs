@@ -41,6 +41,10 @@ pub(crate) struct Summary {
     /// Over all connections, framing included.
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
+    /// What of these bytes is neither key nor value; null when nothing was measured.
+    pub(crate) framing_bytes: Option<Framing>,
+    /// Where the load's skew limits the run; null with a single server.
+    pub(crate) hottest_server: Option<Hottest>,
     pub(crate) counts: Counts,
     /// Clients that are in these figures.
     pub(crate) clients: u32,
@@ -62,6 +66,51 @@ pub(crate) struct LatencyMicros {
     pub(crate) p99: f64,
     pub(crate) p999: f64,
     pub(crate) max: f64,
+}
+
+/// Bytes on the wire beside keys and values. A read-modify-write asks twice.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Framing {
+    /// Sent, for each operation.
+    pub(crate) per_operation: f64,
+    /// Received, for each answer.
+    pub(crate) per_answer: f64,
+}
+
+impl Framing {
+    /// From all bytes of framing, sent and received, and what they framed.
+    pub(crate) fn new(sent: u64, received: u64, counts: &Counts) -> Option<Self> {
+        let asked = counts.asked();
+        (asked > 0).then(|| Self {
+            per_operation: sent as f64 / asked as f64,
+            per_answer: received as f64 / asked as f64,
+        })
+    }
+}
+
+/// The server that most operations went to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Hottest {
+    /// Its index.
+    pub(crate) server: usize,
+    /// Of all operations, 0 to 1.
+    pub(crate) share: f64,
+    /// Throughput when this server is at its limit, over that of an evenly spread load: at most 1.
+    pub(crate) ceiling: f64,
+}
+
+impl Hottest {
+    /// Of the servers of a run; `None` when it had one, or no operations.
+    pub(crate) fn of(parts: &[ServerPart]) -> Option<Self> {
+        let by_share = |a: &(usize, f64), b: &(usize, f64)| a.1.total_cmp(&b.1);
+        let shares = parts.iter().map(|part| part.share).enumerate();
+        let (server, share) = shares.max_by(by_share)?;
+        (parts.len() > 1 && share > 0.0).then(|| Self {
+            server,
+            share,
+            ceiling: 1.0 / (share * parts.len() as f64),
+        })
+    }
 }
 
 /// One server's part in the run.
@@ -97,6 +146,11 @@ impl Counts {
     /// Operations of all kinds.
     pub(crate) fn ops(&self) -> u64 {
         self.reads + self.writes()
+    }
+
+    /// Operations on the wire: a read-modify-write is two.
+    pub(crate) fn asked(&self) -> u64 {
+        self.ops() + self.read_modify_writes
     }
 
     /// Operations that change something.
@@ -215,6 +269,11 @@ pub(crate) mod tests {
             per_server: (0..servers).map(part).collect(),
             bytes_sent: 1,
             bytes_received: 2,
+            framing_bytes: Some(Framing {
+                per_operation: 2.5,
+                per_answer: 2.25,
+            }),
+            hottest_server: None,
             counts: Counts {
                 reads: 950 * secs,
                 updates: 50 * secs,
@@ -240,6 +299,21 @@ pub(crate) mod tests {
         summary.format_version = 2;
         let reason = Summary::from_json(&summary.to_json()).unwrap_err();
         assert_eq!(reason, "its format_version is 2 instead of 1");
+    }
+
+    #[test]
+    fn the_hottest_server_sets_the_ceiling() {
+        let mut parts = example(4, 1).summary.per_server;
+        for (part, share) in parts.iter_mut().zip([0.2, 0.25, 0.3125, 0.2375]) {
+            part.share = share;
+        }
+        let expected = Hottest {
+            server: 2,
+            share: 0.3125,
+            ceiling: 0.8,
+        };
+        assert_eq!(Hottest::of(&parts), Some(expected));
+        assert_eq!(Hottest::of(&parts[..1]), None);
     }
 
     #[test]
