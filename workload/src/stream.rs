@@ -76,6 +76,17 @@ impl Stream {
     /// `latest` may look at.
     #[inline]
     pub fn next(&mut self, inserts: &mut Inserts) -> Operation {
+        let (kind, rank) = self.next_rank();
+        let record = match rank {
+            None => inserts.next_record(),
+            Some(rank) => self.chooser.record(rank, inserts),
+        };
+        Operation { kind, record }
+    }
+
+    /// The next operation's kind, and the rank that was drawn for it; an insert draws none.
+    #[inline]
+    pub(crate) fn next_rank(&mut self) -> (Kind, Option<u64>) {
         let coin = self.random.word() >> 1;
         let place: usize = self
             .thresholds
@@ -83,12 +94,11 @@ impl Stream {
             .map(|&threshold| usize::from(coin >= threshold))
             .sum();
         let kind = Kind::ALL[place];
-        let record = if kind == Kind::Insert {
-            inserts.next_record()
-        } else {
-            self.chooser.draw(&mut self.random, inserts)
-        };
-        Operation { kind, record }
+        let draws = kind != Kind::Insert;
+        (
+            kind,
+            draws.then(|| self.chooser.ranks().draw(&mut self.random)),
+        )
     }
 }
 
@@ -136,13 +146,25 @@ impl Chooser {
         }
     }
 
+    /// The distribution that ranks are drawn from.
     #[inline]
-    fn draw(&self, random: &mut Random, inserts: &Inserts) -> u64 {
+    pub(crate) fn ranks(&self) -> &Ranks {
         match self {
-            Self::Plain(ranks) => ranks.draw(random),
-            Self::Scattered(ranks, permutation) => permutation.apply(ranks.draw(random)),
-            Self::Latest(ranks) => inserts.newest(ranks.draw(random)),
-            Self::Scrambled(items, records) => hash::ycsb(items.draw(random)) % records,
+            Self::Plain(ranks)
+            | Self::Scattered(ranks, _)
+            | Self::Latest(ranks)
+            | Self::Scrambled(ranks, _) => ranks,
+        }
+    }
+
+    /// The record that a rank stands for.
+    #[inline]
+    fn record(&self, rank: u64, inserts: &Inserts) -> u64 {
+        match self {
+            Self::Plain(_) => rank,
+            Self::Scattered(_, permutation) => permutation.apply(rank),
+            Self::Latest(_) => inserts.newest(rank),
+            Self::Scrambled(_, records) => hash::ycsb(rank) % records,
         }
     }
 }
@@ -156,6 +178,24 @@ pub(crate) enum Ranks {
 }
 
 impl Ranks {
+    /// The number of ranks.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Uniform(n) => *n,
+            Self::Zipf(zipf) => zipf.ranks(),
+            Self::Hotspot(hotspot) => hotspot.hot + hotspot.cold,
+        }
+    }
+
+    /// The probability that one of the ranks `0..end` is drawn.
+    pub(crate) fn share_below(&self, end: u64) -> f64 {
+        match self {
+            Self::Uniform(n) => end as f64 / *n as f64,
+            Self::Zipf(zipf) => zipf.law().share_below(end),
+            Self::Hotspot(hotspot) => hotspot.share_below(end),
+        }
+    }
+
     #[inline]
     fn draw(&self, random: &mut Random) -> u64 {
         match self {
@@ -186,6 +226,13 @@ impl Hotspot {
             cold,
             threshold: (operations * (1_u64 << 63) as f64) as u64,
         }
+    }
+
+    fn share_below(&self, end: u64) -> f64 {
+        let operations = self.threshold as f64 / (1_u64 << 63) as f64;
+        let part = |ranks: u64, of: u64| ranks as f64 / (of as f64).max(1.0);
+        operations * part(end.min(self.hot), self.hot)
+            + (1.0 - operations) * part(end.saturating_sub(self.hot), self.cold)
     }
 
     #[inline]
