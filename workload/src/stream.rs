@@ -104,16 +104,23 @@ impl Stream {
 
 /// A key chooser with its tables.
 #[derive(Debug)]
-pub(crate) enum Chooser {
+pub(crate) struct Chooser {
+    ranks: Ranks,
+    placing: Placing,
+}
+
+/// Which record a rank stands for.
+#[derive(Debug)]
+enum Placing {
     /// A rank is a record.
-    Plain(Ranks),
+    Plain,
     /// A rank is a record after permutation.
-    Scattered(Ranks, Permutation),
+    Scattered(Permutation),
     /// A rank counts back from the newest record.
-    Latest(Ranks),
+    Latest,
     /// A rank is an item of YCSB's, hashed onto so many records: no bijection, so that some records
     /// get the hits of several hot items, and others of cold ones only.
-    Scrambled(Ranks, u64),
+    Scrambled(u64),
 }
 
 impl Chooser {
@@ -128,43 +135,38 @@ impl Chooser {
         let ranks = match name {
             ChooserName::Ycsb => {
                 let gray = Law::gray(SCRAMBLED_ITEMS, theta);
-                let items = Ranks::Zipf(Zipf::new(SCRAMBLED_ITEMS, gray));
-                return Self::Scrambled(items, records);
+                Ranks::Zipf(Zipf::new(SCRAMBLED_ITEMS, gray))
             }
-            ChooserName::Latest => return Self::Latest(zipf()),
-            ChooserName::Zipf => zipf(),
+            ChooserName::Zipf | ChooserName::Latest => zipf(),
             ChooserName::Uniform => Ranks::Uniform(records),
             ChooserName::Hotspot {
                 records: fraction,
                 operations,
             } => Ranks::Hotspot(Hotspot::new(records, fraction, operations)),
         };
-        if scatter {
-            Self::Scattered(ranks, Permutation::new(records, SCATTER))
-        } else {
-            Self::Plain(ranks)
-        }
+        let placing = match name {
+            ChooserName::Ycsb => Placing::Scrambled(records),
+            ChooserName::Latest => Placing::Latest,
+            _ if scatter => Placing::Scattered(Permutation::new(records, SCATTER)),
+            _ => Placing::Plain,
+        };
+        Self { ranks, placing }
     }
 
     /// The distribution that ranks are drawn from.
     #[inline]
     pub(crate) fn ranks(&self) -> &Ranks {
-        match self {
-            Self::Plain(ranks)
-            | Self::Scattered(ranks, _)
-            | Self::Latest(ranks)
-            | Self::Scrambled(ranks, _) => ranks,
-        }
+        &self.ranks
     }
 
     /// The record that a rank stands for.
     #[inline]
     fn record(&self, rank: u64, inserts: &Inserts) -> u64 {
-        match self {
-            Self::Plain(_) => rank,
-            Self::Scattered(_, permutation) => permutation.apply(rank),
-            Self::Latest(_) => inserts.newest(rank),
-            Self::Scrambled(_, records) => hash::ycsb(rank) % records,
+        match &self.placing {
+            Placing::Plain => rank,
+            Placing::Scattered(permutation) => permutation.apply(rank),
+            Placing::Latest => inserts.newest(rank),
+            Placing::Scrambled(records) => hash::ycsb(rank) % records,
         }
     }
 }

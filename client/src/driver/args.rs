@@ -50,6 +50,17 @@ pub(crate) enum Command {
     Merge {
         /// A run's directory, with client-*/ and server-*.csv.
         dir: String,
+        /// Exits 3 if the run is only QUALIFIED
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Draws the workload that the flags ask for, without servers, and tests it.
+    VerifyWorkload {
+        #[command(flatten)]
+        run: Box<RunArgs>,
+        /// Servers that share the keys, for their shares [default: 1]
+        #[arg(long, value_name = "N")]
+        servers: Option<String>,
     },
 }
 
@@ -133,6 +144,9 @@ pub(crate) struct RunArgs {
     /// Does not check the values that are read; qualifies the run
     #[arg(long)]
     pub(crate) no_verify: bool,
+    /// Exits 3 if the run is only QUALIFIED
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Checks the other flags and does nothing else: exit code 0, or 2 and what is wrong
     #[arg(long)]
     pub(crate) check: bool,

@@ -1,19 +1,21 @@
 //! From what was counted to the results of a client.
 
-use std::time::Duration;
-
-use batchkv_workload::fingerprint;
+use batchkv_telemetry::Series as Samples;
+use batchkv_workload::{SkewSample, fingerprint};
 
 use super::board::Board;
+use super::clock::Offset;
 use super::config::Config;
 use super::control::Outcome;
 use super::host::Host;
-use super::merge::server_parts;
+use super::look::{Looks, server_facts};
+use super::merge::{run_facts, server_parts};
 use super::results::Results;
 use super::results::latency::micros;
+use super::results::nodes::{NodeSeries, Role};
 use super::results::series::Series;
 use super::results::summary::{FORMAT_VERSION, ServerPart, Summary};
-use super::verdict::{Account, Checks, Facts, judge};
+use super::verdict::{Account, Checks, Facts, Node, Verdict, judge, judge_node, judge_run};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -24,8 +26,13 @@ pub(crate) struct Ending {
     pub(crate) failures: Vec<String>,
     /// Ended by hand.
     pub(crate) interrupted: bool,
-    /// The window's start, since 1970.
-    pub(crate) start: Duration,
+    /// The window's start, in seconds since 1970 by the clock of client 0.
+    pub(crate) start_unix_time: f64,
+    /// This client's clock against that one.
+    pub(crate) clock: Offset,
+    pub(crate) looks: Looks,
+    /// What this machine used; `None` where the kernel does not count.
+    pub(crate) samples: Option<Samples>,
 }
 
 /// The results of a client's run.
@@ -33,7 +40,7 @@ pub(crate) struct Ending {
 /// # Errors
 /// When the client's place is none, which the configuration excludes.
 pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow::Result<Results> {
-    let (series, latency) = board.files(ending.start);
+    let (series, latency) = board.files(ending.start_unix_time);
     let mut checks = Checks::default();
     let mut examples = Vec::new();
     let mut accounts: Vec<(usize, Account)> = Vec::new();
@@ -42,26 +49,51 @@ pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow:
         examples.extend(outcome.examples);
         accounts.extend(outcome.accounts);
     }
-    let per_server = per_server(config, &series, &accounts);
+    let mut per_server = per_server(config, &series, &accounts);
+    for (server, part) in per_server.iter_mut().enumerate() {
+        part.told = ending.looks.told(server, ending.clock);
+    }
+    let counts = board.counts();
+    let place = &config.place;
+    let (tasks, seed) = (config.tasks, config.seed);
+    let servers = per_server
+        .iter()
+        .map(|part| server_facts(&part.address, part.told));
     let facts = Facts {
-        counts: board.counts(),
+        counts,
         mix: *config.spec.mix(),
+        skew: SkewSample::draw(&config.spec, seed, place.client, tasks, counts.ops()),
         loaded: config.load,
         verify: config.verify,
+        short_values: config.spec.has_short_values(),
         checks,
         examples,
         accounts: accounts.into_iter().map(|(_, account)| account).collect(),
         failures: ending.failures,
         interrupted: ending.interrupted,
+        offered: None,
+        repeated_answers: false,
+        busiest_worker: ending.looks.busiest_worker(),
+        servers: servers.collect(),
     };
-    let judgement = judge(&facts);
+    let resources = ending.samples.map(|mut samples| {
+        samples.shift(ending.clock.secs);
+        samples
+    });
+    let own = resources.clone().map(|samples| NodeSeries {
+        name: format!("client {}", place.client),
+        role: Role::Client,
+        samples,
+    });
+    let nodes: Vec<NodeSeries> = own.into_iter().collect();
+    let part = |node: &NodeSeries| node.part(ending.start_unix_time, series.secs(), counts.ops());
     let rate = |count: u64| count as f64 / (series.secs() as f64).max(1.0);
-    let counts = facts.counts;
     let traffic = board.traffic();
-    let summary = Summary {
+    let mut summary = Summary {
         format_version: FORMAT_VERSION,
-        verdict: judgement.verdict,
-        reasons: judgement.reasons,
+        verdict: Verdict::Valid,
+        reasons: Vec::new(),
+        findings: Vec::new(),
         ops_per_sec: rate(counts.ops()),
         reads_per_sec: rate(counts.reads),
         writes_per_sec: rate(counts.writes()),
@@ -76,16 +108,34 @@ pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow:
         bytes_sent: traffic.bytes_sent,
         bytes_received: traffic.bytes_received,
         counts,
+        nodes: nodes.iter().filter_map(part).collect(),
+        busiest_worker: facts.busiest_worker,
+        clock: ending.clock,
         clients: 1,
         workload: workload(config)?,
         flags: named(config.flags()),
         host: Host::here(),
         commit: env!("BATCHKV_COMMIT").into(),
     };
+    let mut findings = judge(&facts);
+    for part in &summary.nodes {
+        findings.extend(judge_node(&Node::new("the client's machine", &part.usage)));
+    }
+    // Several clients' seconds are judged together, when they are merged.
+    if place.clients == 1 {
+        findings.extend(judge_run(&run_facts(
+            &series,
+            &summary.per_server,
+            Vec::new(),
+        )));
+    }
+    summary.judge(findings);
     Ok(Results {
         summary,
         series,
         latency,
+        resources,
+        nodes,
     })
 }
 
