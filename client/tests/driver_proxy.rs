@@ -23,7 +23,7 @@ const VALUE_ANSWER_HEAD: [u8; 2] = [0, 128];
 /// What the proxy does to a frame that it may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// A bit of the last value in a request: the server stores what was never written.
+    /// A bit of the value that a request ends with: the server stores what was never written.
     CorruptsRequests,
     RepeatsRequests,
     DropsRequests,
@@ -60,6 +60,11 @@ impl Fault {
             && match self {
                 Self::CorruptsAnswers => value(1),
                 Self::SwapsAnswers => value(1) && value(2),
+                // A get would end with a key, which is a decimal number here.
+                Self::CorruptsRequests => {
+                    let value_bytes = frame.iter().nth_back(128);
+                    value_bytes == Some(&128) && !frame[frame.len() - 1].is_ascii_digit()
+                }
                 _ => true,
             }
     }

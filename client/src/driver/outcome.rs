@@ -15,7 +15,9 @@ use super::results::latency::micros;
 use super::results::nodes::{NodeSeries, Role};
 use super::results::series::Series;
 use super::results::summary::{FORMAT_VERSION, ServerPart, Summary};
-use super::verdict::{Account, Checks, Facts, Node, Verdict, judge, judge_node, judge_run};
+use super::verdict::{
+    Account, Checks, Facts, Finding, Node, Verdict, judge, judge_node, judge_run,
+};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -40,56 +42,96 @@ pub(crate) struct Ending {
 /// # Errors
 /// When the client's place is none, which the configuration excludes.
 pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow::Result<Results> {
-    let (series, latency) = board.files(ending.start_unix_time);
+    let (start, clock) = (ending.start_unix_time, ending.clock);
+    let (series, latency) = board.files(start);
+    let resources = ending.samples.clone().map(|mut samples| {
+        samples.shift(clock.secs);
+        samples
+    });
+    let node = |samples: &Samples| own_node(config, samples);
+    let nodes: Vec<NodeSeries> = resources.iter().map(node).collect();
+    let per_server = per_server(config, &series, &ending);
+    let facts = facts(config, board, &per_server, ending);
+    let mut summary = summary(config, board, &facts, per_server)?;
+    let part = |node: &NodeSeries| node.part(start, series.secs(), facts.counts.ops());
+    summary.nodes = nodes.iter().filter_map(part).collect();
+    summary.clock = clock;
+    summary.latency_us = micros(&latency.total());
+    let findings = findings(config, &facts, &summary, &series);
+    summary.judge(findings);
+    Ok(Results {
+        summary,
+        series,
+        latency,
+        resources,
+        nodes,
+    })
+}
+
+fn own_node(config: &Config, samples: &Samples) -> NodeSeries {
+    NodeSeries {
+        name: format!("client {}", config.place.client),
+        role: Role::Client,
+        samples: samples.clone(),
+    }
+}
+
+fn per_server(config: &Config, series: &Series, ending: &Ending) -> Vec<ServerPart> {
+    let mut parts = server_parts(config.hosts.iter().cloned(), series);
+    let accounts = ending.outcomes.iter().flat_map(|outcome| &outcome.accounts);
+    for (server, account) in accounts {
+        parts[*server].answered.add(&account.answered);
+        parts[*server].unknown.add(&account.unknown);
+    }
+    for (server, part) in parts.iter_mut().enumerate() {
+        part.told = ending.looks.told(server, ending.clock);
+    }
+    parts
+}
+
+/// What the verdict looks at in this client.
+fn facts(config: &Config, board: &Board, servers: &[ServerPart], ending: Ending) -> Facts {
     let mut checks = Checks::default();
     let mut examples = Vec::new();
-    let mut accounts: Vec<(usize, Account)> = Vec::new();
+    let mut accounts: Vec<Account> = Vec::new();
     for outcome in ending.outcomes {
         checks.add(&outcome.checks);
         examples.extend(outcome.examples);
-        accounts.extend(outcome.accounts);
+        accounts.extend(outcome.accounts.into_iter().map(|(_, account)| account));
     }
-    let mut per_server = per_server(config, &series, &accounts);
-    for (server, part) in per_server.iter_mut().enumerate() {
-        part.told = ending.looks.told(server, ending.clock);
-    }
-    let counts = board.counts();
-    let place = &config.place;
-    let (tasks, seed) = (config.tasks, config.seed);
-    let servers = per_server
-        .iter()
-        .map(|part| server_facts(&part.address, part.told));
-    let facts = Facts {
+    let (counts, spec) = (board.counts(), &config.spec);
+    let (client, tasks) = (config.place.client, config.tasks);
+    let server = |part: &ServerPart| server_facts(&part.address, part.told);
+    Facts {
         counts,
-        mix: *config.spec.mix(),
-        skew: SkewSample::draw(&config.spec, seed, place.client, tasks, counts.ops()),
+        mix: *spec.mix(),
+        skew: SkewSample::draw(spec, config.seed, client, tasks, counts.ops()),
         loaded: config.load,
         verify: config.verify,
-        short_values: config.spec.has_short_values(),
+        short_values: spec.has_short_values(),
         checks,
         examples,
-        accounts: accounts.into_iter().map(|(_, account)| account).collect(),
+        accounts,
         failures: ending.failures,
         interrupted: ending.interrupted,
         offered: None,
         repeated_answers: false,
         busiest_worker: ending.looks.busiest_worker(),
-        servers: servers.collect(),
-    };
-    let resources = ending.samples.map(|mut samples| {
-        samples.shift(ending.clock.secs);
-        samples
-    });
-    let own = resources.clone().map(|samples| NodeSeries {
-        name: format!("client {}", place.client),
-        role: Role::Client,
-        samples,
-    });
-    let nodes: Vec<NodeSeries> = own.into_iter().collect();
-    let part = |node: &NodeSeries| node.part(ending.start_unix_time, series.secs(), counts.ops());
-    let rate = |count: u64| count as f64 / (series.secs() as f64).max(1.0);
-    let traffic = board.traffic();
-    let mut summary = Summary {
+        servers: servers.iter().map(server).collect(),
+    }
+}
+
+/// The summary, without what the nodes used and what is to be thought of it.
+fn summary(
+    config: &Config,
+    board: &Board,
+    facts: &Facts,
+    per_server: Vec<ServerPart>,
+) -> anyhow::Result<Summary> {
+    let (counts, checks, traffic) = (facts.counts, &facts.checks, board.traffic());
+    let secs = board.window().len() as f64;
+    let rate = |count: u64| count as f64 / secs.max(1.0);
+    Ok(Summary {
         format_version: FORMAT_VERSION,
         verdict: Verdict::Valid,
         reasons: Vec::new(),
@@ -102,50 +144,34 @@ pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow:
         verify_failures: checks.failures(config.load),
         errors: checks.errors,
         unknown_ops: facts.accounts.iter().map(|a| a.unknown.total()).sum(),
-        measured_secs: series.secs() as f64,
-        latency_us: micros(&latency.total()),
+        measured_secs: secs,
+        latency_us: None,
         per_server,
         bytes_sent: traffic.bytes_sent,
         bytes_received: traffic.bytes_received,
         counts,
-        nodes: nodes.iter().filter_map(part).collect(),
+        nodes: Vec::new(),
         busiest_worker: facts.busiest_worker,
-        clock: ending.clock,
+        clock: Offset::default(),
         clients: 1,
         workload: workload(config)?,
         flags: named(config.flags()),
         host: Host::here(),
         commit: env!("BATCHKV_COMMIT").into(),
-    };
-    let mut findings = judge(&facts);
-    for part in &summary.nodes {
-        findings.extend(judge_node(&Node::new("the client's machine", &part.usage)));
-    }
-    // Several clients' seconds are judged together, when they are merged.
-    if place.clients == 1 {
-        findings.extend(judge_run(&run_facts(
-            &series,
-            &summary.per_server,
-            Vec::new(),
-        )));
-    }
-    summary.judge(findings);
-    Ok(Results {
-        summary,
-        series,
-        latency,
-        resources,
-        nodes,
     })
 }
 
-fn per_server(config: &Config, series: &Series, accounts: &[(usize, Account)]) -> Vec<ServerPart> {
-    let mut parts = server_parts(config.hosts.iter().cloned(), series);
-    for (server, account) in accounts {
-        parts[*server].answered.add(&account.answered);
-        parts[*server].unknown.add(&account.unknown);
+/// All rules that can be applied here. Several clients' seconds are judged together, when they are merged.
+fn findings(config: &Config, facts: &Facts, summary: &Summary, series: &Series) -> Vec<Finding> {
+    let mut findings = judge(facts);
+    for part in &summary.nodes {
+        findings.extend(judge_node(&Node::new("the client's machine", &part.usage)));
     }
-    parts
+    if config.place.clients == 1 {
+        let run = run_facts(series, &summary.per_server, Vec::new());
+        findings.extend(judge_run(&run));
+    }
+    findings
 }
 
 /// Names and values that define the workload, one line that says it all, and the fingerprint.

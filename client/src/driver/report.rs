@@ -101,7 +101,7 @@ fn nodes(summary: &Summary, text: &mut String) -> std::fmt::Result {
         writeln!(
             text,
             "node        {}: {:.2} of {} cores busy, {:.0} ns of the program's CPU time and {:.1} bytes \
-             on all interfaces an operation; {:.0} MB of memory",
+             of its interfaces, both ways, an operation; {:.0} MB of memory",
             node.name,
             usage.busy_cores(),
             usage.cores,
