@@ -46,9 +46,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         hosts: HostsArgs,
     },
-    /// Makes DIR's summary.json, throughput.csv and latency.hlog from its nodes' files.
+    /// Makes DIR's summary.json, throughput.csv, latency.hlog and nodes.csv from its nodes' files.
     Merge {
-        /// A run's directory, with client-*/ and server-*.csv.
+        /// A run's directory, with client-*/, server-*.csv and resources-*.csv.
         dir: String,
         /// Exits 3 if the run is only QUALIFIED
         #[arg(long)]
@@ -138,7 +138,8 @@ pub(crate) struct RunArgs {
     /// Where the run's clients meet; client 0 listens there
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) barrier: Option<String>,
-    /// Writes summary.json, throughput.csv and latency.hlog there; created if absent
+    /// Writes summary.json, throughput.csv, latency.hlog, nodes.csv and resources.csv there; created if
+    /// absent
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<String>,
     /// Does not check the values that are read; qualifies the run

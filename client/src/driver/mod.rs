@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! args -> config -> run (main thread) <--- report: seconds, failures --- control (one a worker)
-//!                    | barrier            ---- command: load, run, ... -->  | connections
+//!                    | barrier, clock     ---- command: load, run, ... -->  | connections
 //!                    | board: the workers' seconds                          | task: fills buffers
-//!                    v                                                      | batch: one request
-//!        outcome -> verdict -> results/ -> report                           | tally: counts
+//!                    | look, status: how busy threads are                   | batch: one request
+//!                    | watch: what the machine uses                         | tally: counts
+//!                    v
+//!        outcome -> verdict -> results/ -> report
 //! merge: the clients' and servers' result files -> verdict -> results/
+//! verify: the workload alone -> verdict's tests
 //! ```
 
 mod args;
