@@ -33,9 +33,11 @@ Where:
   --bin-dir DIR        run the programs in DIR and build nothing
   --logs DIR           where results go (default: logs)
   --no-plots           draw no pictures
+  --strict             exit with 3 when the run is only QUALIFIED
   --help               this text
 
-Exit codes: 0 the run's verdict is VALID or QUALIFIED, 1 INVALID or failed, 2 wrong usage.
+Exit codes: 0 the run's verdict is VALID or QUALIFIED, 1 INVALID or failed, 2 wrong usage,
+3 QUALIFIED with --strict.
 """
 
 CLIENT_FLAGS = (
@@ -46,12 +48,12 @@ VALUE_FLAGS = CLIENT_FLAGS + (
     "--servers", "--clients", "--server-args", "--client-args", "--hosts-file", "--ssh-option",
     "--bin-dir", "--logs",
 )  # fmt: skip
-SWITCHES = ("--local", "--no-plots", "--help")
+SWITCHES = ("--local", "--no-plots", "--strict", "--help")
 POSITIONALS = ("--servers", "--clients", "--server-args", "--client-args")
 
 # The plan sets these; a second value would make the nodes disagree.
-RESERVED_SERVER_FLAGS = ("--server-index", "--servers", "--stats-file")
-RESERVED_CLIENT_FLAGS = ("--hosts", "--client", "--barrier", "--output")
+RESERVED_SERVER_FLAGS = ("--server-index", "--servers", "--stats-file", "--resources-file")
+RESERVED_CLIENT_FLAGS = ("--hosts", "--client", "--barrier", "--output", "--strict")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Config:
     bin_dir: Path | None = None
     logs: Path = Path("logs")
     plots: bool = True
+    strict: bool = False
     help: bool = False
 
 
@@ -98,6 +101,7 @@ def parse(argv: list[str]) -> Config:
         bin_dir=_path("--bin-dir", values),
         logs=_path("--logs", values) or Path("logs"),
         plots="--no-plots" not in switches,
+        strict="--strict" in switches,
     )
 
 

@@ -54,7 +54,7 @@ def run(config: Config) -> int:
         warn(f"FAILED: {failure}")
     if interrupt and not results.any_client(run_dir):
         raise interrupt
-    code = conclude(programs.directory / CLIENT_BINARY, python, run_dir)
+    code = conclude(programs.directory / CLIENT_BINARY, python, run_dir, config.strict)
     if interrupt:
         raise interrupt
     return max((failure.exit_code for failure in failures), default=code)
@@ -224,9 +224,9 @@ def clean_up(shells: list[Shell], scratch: str) -> None:
         warn(f"files may be left in {scratch}-node*: {error}")
 
 
-def conclude(client: Path, python: Path | None, run_dir: Path) -> int:
+def conclude(client: Path, python: Path | None, run_dir: Path, strict: bool) -> int:
     """Merges, draws and prints the closing lines; the run's exit code."""
-    code = results.merge(client, run_dir)
+    code = results.merge(client, run_dir, strict)
     summary = run_dir / "summary.json"
     plot = tools.CHECKOUT / "plots" / "plot.py"
     if python and summary.exists() and not results.draw(python, plot, run_dir):

@@ -70,6 +70,7 @@ def _server(config: Config, site: Site, listen: str, index: int, count: int) -> 
     command = [site.binary, *config.server_args, "--listen", listen]
     command += ["--server-index", str(index), "--servers", str(count)]
     command += ["--stats-file", f"{site.directory}/server-{site.node.name}.csv"]
+    command += ["--resources-file", f"{site.directory}/resources-{site.node.name}.csv"]
     return Program(site.node, site.directory, tuple(command))
 
 

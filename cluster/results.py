@@ -53,9 +53,10 @@ def any_client(run_dir: Path) -> bool:
     return any(run_dir.glob("client-*/summary.json"))
 
 
-def merge(client: Path, run_dir: Path) -> int:
+def merge(client: Path, run_dir: Path, strict: bool) -> int:
     """Lets the client make the run's own result files and print its summary; the exit code."""
-    return subprocess.run([client, "merge", run_dir], check=False).returncode
+    command = [client, "merge", run_dir, *(["--strict"] if strict else [])]
+    return subprocess.run(command, check=False).returncode
 
 
 def draw(python: Path, plot: Path, run_dir: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The two pictures of a run. Lines differ in style and marker: print without colour reads."""
+"""The pictures of a run. Lines differ in style and marker: print without colour reads."""
 
 from __future__ import annotations
 
@@ -33,6 +33,18 @@ class Throughput:
     seconds: list[int]
     total: list[float]
     servers: list[list[float]]  # one list a server
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one node used in each second of the measured window."""
+
+    name: str
+    role: str
+    seconds: list[int]
+    cpu: list[float]  # busy cores, in percent of all
+    memory: list[float]  # bytes in use on the machine
+    network: list[float]  # bytes received and sent
 
 
 def draw_throughput(data: Throughput, note: str, path: Path) -> None:
@@ -85,6 +97,42 @@ def draw_latency(counts: Counter[int], note: str, path: Path) -> None:
     axes.set_title(f"Response time of an operation, {ops_text(total)} operations{note}", loc="left")
     axes.set_xlabel("percentile of the operations (%)")
     axes.set_ylabel("response time (ms)")
+    _save(figure, path)
+
+
+def draw_nodes(nodes: list[Node], note: str, path: Path) -> None:
+    """CPU, memory and network of every node, one above the other."""
+    width, height = SIZE_INCHES
+    figure, rows = pyplot.subplots(
+        3, 1, figsize=(width, 2 * height), sharex=True, layout="constrained"
+    )
+    for axes in rows:
+        _plain(axes)
+    for index, node in enumerate(nodes):
+        look = {
+            "color": COLOURS[index % len(COLOURS)],
+            "linestyle": "-" if node.role == "server" else "--",
+            "marker": MARKERS[index % len(MARKERS)],
+            "markevery": max(1, len(node.seconds) // 12),
+            "markersize": 4,
+            "linewidth": 1.2,
+            "label": f"{node.name} ({node.role})",
+        }
+        for axes, values in zip(rows, (node.cpu, node.memory, node.network), strict=True):
+            axes.plot(node.seconds, values, **look)
+    cpu, memory, network = rows
+    cpu.set_title(f"What the nodes used{note}", loc="left")
+    cpu.set_ylabel("CPU (% of all cores)")
+    cpu.set_ylim(0, 105)
+    memory.set_ylabel("memory in use (B)")
+    network.set_ylabel("network, both ways (B/s)")
+    network.set_xlabel("time in the measured window (s)")
+    network.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    network.set_xlim(0, max(node.seconds[-1] for node in nodes) + 0.5)
+    for axes in (memory, network):
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: ops_text(value)))
+    cpu.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     _save(figure, path)
 
 
@@ -164,10 +212,14 @@ def ops_text(value: float) -> str:
 
 def _axes() -> tuple[Figure, Axes]:
     figure, axes = pyplot.subplots(figsize=SIZE_INCHES, layout="constrained")
+    _plain(axes)
+    return figure, axes
+
+
+def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="0.88", linewidth=0.6)
     axes.set_axisbelow(True)
-    return figure, axes
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Draws a run's result files: `plots/plot.py logs/latest`.
 
-Reads throughput.csv and latency.hlog (and the verdict from summary.json, if it is there) and writes
-throughput.png and latency.png beside them. What can be drawn is drawn; it ends with exit code 1 and
-a sentence that names the file when a picture could not be drawn at all.
+Reads throughput.csv and latency.hlog (nodes.csv and the verdict from summary.json too, if they are
+there) and writes throughput.png, latency.png and nodes.png beside them. What can be drawn is drawn; it
+ends with exit code 1 and a sentence that names the file when a picture could not be drawn at all.
 """
 
 from __future__ import annotations
@@ -69,6 +69,29 @@ def read_latency(path: Path) -> hdr_log.Log:
     return log
 
 
+def read_nodes(path: Path) -> list[figures.Node]:
+    """Reads nodes.csv; a row that is cut off is skipped with a warning."""
+    nodes: dict[str, figures.Node] = {}
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = csv.DictReader(file)
+        for row in rows:
+            try:
+                busy = sum(float(row[f"{kind}_cores"]) for kind in ("user", "system", "softirq"))
+                network = float(row["received_bytes"]) + float(row["sent_bytes"])
+                cpu = 100 * busy / float(row["cores"])
+                second, memory = int(row["second"]), float(row["memory_used_bytes"])
+            except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+                warn(f"{path}, line {rows.line_num} is left out: {error}")
+                continue
+            fresh = figures.Node(row["node"], row["role"], [], [], [], [])
+            node = nodes.setdefault(row["node"], fresh)
+            node.seconds.append(second)
+            node.cpu.append(cpu)
+            node.memory.append(memory)
+            node.network.append(network)
+    return list(nodes.values())
+
+
 def _require(path: Path) -> None:
     if not path.is_file():
         raise FileProblem(f"{path} does not exist")
@@ -111,6 +134,10 @@ def main(arguments: list[str]) -> int:
     except (FileProblem, OSError) as problem:
         warn(f"latency.png was not drawn: {problem}")
         problems += 1
+    path = directory / "nodes.csv"
+    # Machines without such counters leave an empty table.
+    if path.is_file() and (nodes := read_nodes(path)):
+        figures.draw_nodes(nodes, note, directory / "nodes.png")
     return 1 if problems else 0
 
 

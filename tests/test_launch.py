@@ -133,6 +133,12 @@ def test_an_interrupted_run_shows_what_was_measured(fake: Launcher) -> None:
     assert fake.processes() == []
 
 
+def test_strict_takes_only_valid_runs(fake: Launcher) -> None:
+    for verdict, code in (("VALID", 0), ("QUALIFIED", 3), ("INVALID", 1)):
+        done = fake.run(*LOCAL, "--strict", "--client-args", f"--verdict {verdict}")
+        assert done.returncode == code, done.stdout + done.stderr
+
+
 def test_programs_do_not_outlive_a_killed_launcher(fake: Launcher) -> None:
     with fake.running(*LOCAL, "--client-args", "--hang", until="1 s ") as launcher:
         started = fake.processes()

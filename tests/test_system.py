@@ -46,10 +46,13 @@ def test_a_run_leaves_the_whole_tree(real: Launcher, servers: int, clients: int)
         assert log.splitlines()[-1].startswith("throughput ")
         for name in ("summary.json", "throughput.csv", "latency.hlog"):
             assert (run / f"client-node{index}" / name).stat().st_size > 0
-    for name in ("throughput.png", "latency.png"):
+    for name in ("throughput.png", "latency.png", "nodes.png"):
         assert (run / name).read_bytes().startswith(PNG_MAGIC)
     summary = json.loads((run / "summary.json").read_text())
     assert summary["verdict"] in ("VALID", "QUALIFIED"), summary["reasons"]
+    used = {row["node"]: row["role"] for row in rows(run / "nodes.csv")}
+    roles = ["server"] * servers + ["client"] * clients
+    assert used == {f"node{index}": role for index, role in enumerate(roles)}
     assert summary["clients"] == clients and len(summary["per_server"]) == servers
     assert (summary["errors"], summary["unknown_ops"], summary["verify_failures"]) == (0, 0, 0)
     check_closing_lines(done.stdout, summary)

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use batchkv_protocol::control::{MAGIC, VERSION};
-use batchkv_protocol::{ClientHello, Control, ReceiveBuffer, SendBuffer};
+use batchkv_protocol::{ClientHello, Control, ReceiveBuffer, SendBuffer, Status};
 use batchkv_server::session::{Identity, Progress, Session};
 use batchkv_server::store::{Dashmap, Engine, Partitioned};
 use batchkv_workload::{LoadOrder, Spec};
@@ -43,6 +43,7 @@ impl<E: Engine> Served<E> {
             server_index: 0,
             threads: 1,
             map: map(),
+            status: Status::default,
         });
         let mut served = Self {
             engine,

@@ -182,6 +182,7 @@ impl<X: Exchange> Session<X> {
             Control::Counters(_) => Err(Loss::Unasked("counters")),
             Control::ServerHello(_) | Control::ClientHello(_) => Err(Loss::Unasked("a hello")),
             Control::CountersRequest => Err(Loss::Unasked("a request for counters")),
+            Control::StatusRequest | Control::Status(_) => Err(Loss::Unasked("a status")),
         }
     }
 

@@ -8,10 +8,32 @@ use batchkv_client::protocol::limits::FRAME_BYTES;
 use driver::{SMALL, Scratch, Server, client, outcome, program};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::process::Command;
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command};
+
+/// A port that was free a moment ago; nothing else on this machine is likely to take it.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+fn interrupt(child: &Child) {
+    let sent = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
+/// Whether a rule spoke.
+fn found(summary: &serde_json::Value, rule: &str) -> bool {
+    let findings = summary["findings"].as_array().unwrap();
+    findings.iter().any(|finding| finding["rule"] == rule)
+}
 
 #[test]
-fn a_run_on_two_servers_is_valid_and_leaves_its_files() {
+fn a_run_on_two_servers_is_true_and_leaves_its_files() {
     let servers = [Server::start(0, 2), Server::start(1, 2)];
     let scratch = Scratch::new("valid");
     let hosts = servers
@@ -28,7 +50,10 @@ fn a_run_on_two_servers_is_valid_and_leaves_its_files() {
         "{last}"
     );
     let summary = scratch.summary("a/b");
-    assert_eq!(summary["verdict"], "VALID");
+    assert_eq!(summary["verdict"], "QUALIFIED");
+    for rule in ["too-short", "shared-machine"] {
+        assert!(found(&summary, rule), "{summary}");
+    }
     assert_eq!(summary["hit_rate"], 1.0);
     assert_eq!(summary["measured_secs"], 1.0);
     assert!(summary["verified"].as_u64().unwrap() > 0);
@@ -44,6 +69,16 @@ fn a_run_on_two_servers_is_valid_and_leaves_its_files() {
     ));
     let log = fs::read_to_string(output.join("latency.hlog")).unwrap();
     assert!(log.contains("\n0.000,1.000,"), "{log}");
+    let nodes = fs::read_to_string(output.join("nodes.csv")).unwrap();
+    assert!(nodes.contains(",client 0,client,"), "{nodes}");
+    assert!(summary["nodes"][0]["cpu_ns_per_op"].as_f64().unwrap() > 0.0);
+    let told = &summary["per_server"][1]["told"];
+    assert!(told["busiest_thread"].as_f64().unwrap() > 0.0, "{told}");
+    // Both clocks are this machine's.
+    assert!(
+        told["clock"]["secs"].as_f64().unwrap().abs() < 1.0,
+        "{told}"
+    );
     for (server, k) in servers.into_iter().zip(0..) {
         let answered = &summary["per_server"][k]["answered"];
         let totals = server.stop().counters;
@@ -68,7 +103,7 @@ fn framing_is_small(summary: &serde_json::Value) {
 }
 
 #[test]
-fn every_workload_is_valid() {
+fn every_workload_is_true() {
     let server = Server::start(0, 1);
     let workloads = [
         "--workload A --value-bytes 1..300",
@@ -82,7 +117,7 @@ fn every_workload_is_valid() {
         let (code, text, complaints) =
             client(&format!("--hosts {} {SMALL} {workload}", server.address));
         assert_eq!(code, 0, "{workload}: {text}{complaints}");
-        assert!(text.contains("verdict     VALID"), "{workload}: {text}");
+        assert!(text.contains("verdict     QUALIFIED"), "{workload}: {text}");
     }
 }
 
@@ -101,6 +136,33 @@ fn what_is_not_checked_or_loaded_is_qualified() {
     assert!(
         text.contains("QUALIFIED") && text.contains("--no-load"),
         "{text}"
+    );
+    let (code, text, _) = client(&format!("{hosts} --strict"));
+    assert_eq!(code, 3, "{text}");
+}
+
+#[test]
+fn a_workload_is_proven_without_servers() {
+    let words = "verify-workload --tasks 4 --records 2000 --seed 7 --servers 2";
+    let (code, text, complaints) = client(words);
+    assert_eq!(code, 0, "{text}{complaints}");
+    for line in [
+        "read     95.0000 % wanted",
+        "hottest",
+        "server 1",
+        "mix: passed",
+        "skew: passed",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert_eq!(client(words).1, text);
+    let (_, other, _) = client("verify-workload --tasks 4 --records 2000 --seed 8 --servers 2");
+    assert_ne!(other, text);
+    let (code, _, complaints) = client("verify-workload --servers 0");
+    assert_eq!(code, 2);
+    assert!(
+        complaints.contains("--servers 0: allowed are numbers from 1 to"),
+        "{complaints}"
     );
 }
 
@@ -138,10 +200,7 @@ fn an_output_that_cannot_be_written_is_refused_before_the_run() {
 fn two_clients_meet_and_are_merged() {
     let server = Server::start(0, 1);
     let scratch = Scratch::new("merged");
-    // A port that was free a moment ago; nothing else on this machine is likely to take it.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let barrier = free.local_addr().unwrap();
-    drop(free);
+    let barrier = free_address();
     let clients = [0, 1].map(|index| {
         let output = scratch.path().join(format!("client-node{}", index + 1));
         program(&format!(
@@ -167,8 +226,9 @@ fn two_clients_meet_and_are_merged() {
     let summary = scratch.summary("");
     assert_eq!(
         (&summary["verdict"], &summary["clients"]),
-        (&"VALID".into(), &2.into())
+        (&"QUALIFIED".into(), &2.into())
     );
+    assert!(!found(&summary, "windows-apart"), "{summary}");
     // Half of the records each: together all of them, once.
     let puts = summary["per_server"][0]["answered"]["puts"]
         .as_u64()
@@ -189,9 +249,7 @@ fn two_clients_meet_and_are_merged() {
 #[test]
 fn a_client_whose_peer_dies_ends_and_is_invalid() {
     let server = Server::start(0, 1);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let barrier = free.local_addr().unwrap();
-    drop(free);
+    let barrier = free_address();
     let words = |index: u32| {
         let hosts = &server.address;
         format!("--hosts {hosts} {SMALL} --secs 600 --client {index}/2 --barrier {barrier}")
@@ -217,17 +275,44 @@ fn an_early_end_by_hand_is_qualified_and_fails() {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().starts_with("measured")));
-    let sent = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(sent.unwrap().success());
+    interrupt(&child);
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(
-        rest.iter().any(|line| line == "verdict     QUALIFIED"),
+        rest.iter()
+            .any(|line| line.starts_with("verdict     QUALIFIED")),
         "{rest:?}"
     );
     assert!(rest.last().unwrap().starts_with("throughput "));
+}
+
+#[test]
+fn ending_one_of_two_clients_by_hand_ends_both_without_failure() {
+    let server = Server::start(0, 1);
+    let small = SMALL.replace("--secs 1", "--secs 600");
+    for ended in 0..2 {
+        let barrier = free_address();
+        let mut clients = [0, 1].map(|index| {
+            let place = format!("--client {index}/2 --barrier {barrier}");
+            program(&format!("--hosts {} {small} {place}", server.address))
+                .spawn()
+                .unwrap()
+        });
+        let mut lines = BufReader::new(clients[ended].stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().starts_with("measured")));
+        interrupt(&clients[ended]);
+        let rest: Vec<String> = lines.map(Result::unwrap).collect();
+        assert!(
+            rest.iter()
+                .any(|line| line.starts_with("verdict     QUALIFIED")),
+            "{rest:?}"
+        );
+        for client in clients {
+            let (code, text, complaints) = outcome(client.wait_with_output().unwrap());
+            assert_eq!(code, 130, "{text}{complaints}");
+            assert!(!text.contains("ended early"), "{text}");
+        }
+    }
 }
 
 #[test]

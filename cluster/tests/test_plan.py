@@ -17,7 +17,8 @@ def test_one_of_each() -> None:
     plan = make_plan(parse(["--secs", "5"]), sites, [8080], 20001)
     assert [" ".join(program.command) for program in plan.servers] == [
         "/shared/batchkv-server --listen 10.10.1.1:8080 --server-index 0 --servers 1 "
-        "--stats-file /tmp/run-node0/results/server-node0.csv"
+        "--stats-file /tmp/run-node0/results/server-node0.csv "
+        "--resources-file /tmp/run-node0/results/resources-node0.csv"
     ]
     assert [" ".join(program.command) for program in plan.clients] == [
         "/shared/batchkv-client --secs 5 --hosts 10.10.1.1:8080 --client 0/1 "

@@ -18,6 +18,7 @@ sys.path.insert(0, str(PLOTS))
 
 import figures  # noqa: E402
 import hdr_log  # noqa: E402
+import plot as plot_module  # noqa: E402
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
@@ -161,3 +162,27 @@ def test_numbers_are_short() -> None:
         "640 k",
         "13.2 M",
     ]
+
+
+def test_draws_what_the_nodes_used(run_dir: Path) -> None:
+    columns = (
+        "second,unix_time,node,role,cores,user_cores,system_cores,softirq_cores,steal_cores,"
+        "busiest_core,memory_used_bytes,process_memory_bytes,received_bytes,sent_bytes,"
+        "received_packets,sent_packets,retransmissions,context_switches,link_use\n"
+    )
+    rows = [
+        f"{second},179000000{second}.000,{name},{role},4,1.5,0.5,0.25,0,0.9,5e9,1e9,2e8,3e8,9,9,0,7,0\n"
+        for name, role in (("node0", "server"), ("node1", "client"))
+        for second in (1, 2, 3)
+    ]
+    nodes = run_dir / "nodes.csv"
+    nodes.write_text(columns + "".join(rows) + "4,1790000004.000,node1")
+    read = plot_module.read_nodes(nodes)
+    assert [(node.name, node.role, node.seconds) for node in read] == [
+        ("node0", "server", [1, 2, 3]),
+        ("node1", "client", [1, 2, 3]),
+    ]
+    assert (read[0].cpu[0], read[0].network[0]) == (56.25, 5e8)
+    done = plot(run_dir)
+    assert done.returncode == 0 and "line 8 is left out" in done.stderr
+    assert drawn(run_dir / "nodes.png")

@@ -1,11 +1,14 @@
-//! The frames around the data path: hello both ways, counters, errors.
+//! The frames around the data path: hello both ways, counters, status, errors.
 //!
 //! A connection begins with the client's hello; the server answers with its own, or with an error
 //! when it speaks no version of the client's range. Of the features that both name, those are in
-//! force; unknown ones are ignored. None is defined yet.
+//! force; unknown ones are ignored.
 //!
 //! Before it closes, a client asks for the connection's counters; the answer comes behind the
 //! answers of every request before it, so both sides' counts can be compared exactly.
+//!
+//! Where the feature [`FEATURE_STATUS`] is in force, a client may ask for the server's status at any
+//! time: its clock, its machine and the CPU time of its threads.
 //!
 //! An error frame is the last on its connection: the server closes behind it.
 
@@ -20,6 +23,9 @@ use wincode::{SchemaRead, SchemaWrite};
 pub const MAGIC: [u8; 4] = *b"bkv1";
 /// The one version of the protocol that this crate speaks.
 pub const VERSION: u16 = 1;
+
+/// The server answers [`Control::StatusRequest`].
+pub const FEATURE_STATUS: u64 = 1;
 
 /// The client's first frame.
 #[derive(Debug, Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]
@@ -131,6 +137,17 @@ impl std::ops::Sub for Counters {
     }
 }
 
+/// A server as it is when it is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, SchemaRead, SchemaWrite)]
+pub struct Status {
+    /// Nanoseconds since 1970 by the server's clock.
+    pub unix_nanos: u64,
+    /// The same for all programs on one machine, and hardly on any other; 0 when it is not known.
+    pub machine: u64,
+    /// CPU time of each thread that serves connections, in microseconds since its start.
+    pub threads_cpu_micros: Vec<u64>,
+}
+
 /// Why the server closes the connection.
 #[derive(Debug, Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]
 pub struct ErrorFrame {
@@ -151,6 +168,12 @@ pub enum Control {
     Counters(Counters),
     /// See [`ErrorFrame`].
     Error(ErrorFrame),
+    /// Asks for the server's [`Status`].
+    #[wincode(tag = 7)]
+    StatusRequest,
+    /// See [`Status`].
+    #[wincode(tag = 8)]
+    Status(Status),
 }
 
 /// bincode's `standard()`; a forged count reserves at most a frame's worth of memory.

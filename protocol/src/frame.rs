@@ -6,6 +6,7 @@
 //!     0 ClientHello   1 ServerHello   2 CountersRequest   3 Counters   4 Error      see `control`
 //!     5 Request                                                                     see `request`
 //!     6 Answer                                                                      see `answer`
+//!     7 StatusRequest   8 Status                                                    see `control`
 //! ```
 //!
 //! A body that is not used up to its last byte is malformed. A frame longer than
@@ -18,11 +19,13 @@ pub const LENGTH_BYTES: usize = 4;
 
 pub(crate) const TAG_REQUEST: u8 = 5;
 pub(crate) const TAG_ANSWER: u8 = 6;
+const TAG_STATUS_REQUEST: u8 = 7;
+const TAG_STATUS: u8 = 8;
 
 /// What a body is, by its tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Hello, counters or error: decode with [`Control::decode`](crate::Control::decode).
+    /// Hello, counters, status or error: decode with [`Control::decode`](crate::Control::decode).
     Control,
     /// Operations: parse with [`RequestFrame::parse`](crate::RequestFrame::parse).
     Request,
@@ -80,7 +83,7 @@ pub enum Malformed {
 pub fn kind(body: &[u8]) -> Result<Kind, Malformed> {
     match body.first() {
         None => Err(Malformed::Truncated("tag")),
-        Some(0..TAG_REQUEST) => Ok(Kind::Control),
+        Some(0..TAG_REQUEST | TAG_STATUS_REQUEST..=TAG_STATUS) => Ok(Kind::Control),
         Some(&TAG_REQUEST) => Ok(Kind::Request),
         Some(&TAG_ANSWER) => Ok(Kind::Answer),
         Some(&tag) => Err(Malformed::Unknown {

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Where to start: [`frame`] (how bytes are cut into frames, and the tags), [`request`] and
-//! [`answer`] (the data path, encoded and decoded by hand), [`control`] (hello, counters, errors),
+//! [`answer`] (the data path, encoded and decoded by hand), [`control`] (hello, counters, status, errors),
 //! [`mod@placement`] and [`map`] (which server a key lives on), [`limits`] (every bound, in one file).
 //!
 //! Every frame's body is one value in the format of bincode 2's `standard()` configuration; the
@@ -29,7 +29,7 @@ mod wire;
 
 pub use answer::{Answer, AnswerFrame, AnswerWriter, Position, Refusal};
 pub use buffer::{ReceiveBuffer, SendBuffer};
-pub use control::{ClientHello, Control, Counters, ErrorFrame, ServerHello, ServerLimits};
+pub use control::{ClientHello, Control, Counters, ErrorFrame, ServerHello, ServerLimits, Status};
 pub use frame::Malformed;
 pub use key::Key;
 pub use map::{MapError, PartitionMap};

@@ -10,7 +10,7 @@ use batchkv_protocol::limits::FRAME_BYTES;
 use batchkv_protocol::map::Ownership;
 use batchkv_protocol::{
     Answer, AnswerWriter, ClientHello, Control, Counters, ErrorFrame, Position, Refusal,
-    RequestWriter, SendBuffer, ServerHello, ServerLimits,
+    RequestWriter, SendBuffer, ServerHello, ServerLimits, Status,
 };
 use bincode::enc::Encoder;
 use bincode::error::EncodeError;
@@ -64,6 +64,12 @@ enum Frame {
         last: bool,
         pieces: [u8; 2],
         pieces_items: Bare<Piece>,
+    },
+    StatusRequest,
+    Status {
+        unix_nanos: u64,
+        machine: u64,
+        threads_cpu_micros: Vec<u64>,
     },
 }
 
@@ -164,6 +170,27 @@ fn a_servers_hello() {
         limits: (65_535, 1 << 20, 65_536, 9),
         map_fingerprint: 250,
         partitions: vec![(0, 1), (70_000, 1 << 33)],
+    };
+    assert_same(&out, &oracle);
+}
+
+#[test]
+fn a_server_s_status() {
+    let mut out = SendBuffer::default();
+    Control::StatusRequest.write(&mut out);
+    assert_same(&out, &Frame::StatusRequest);
+
+    let mut out = SendBuffer::default();
+    Control::Status(Status {
+        unix_nanos: 1 << 60,
+        machine: u64::MAX,
+        threads_cpu_micros: vec![0, 251, 1 << 40],
+    })
+    .write(&mut out);
+    let oracle = Frame::Status {
+        unix_nanos: 1 << 60,
+        machine: u64::MAX,
+        threads_cpu_micros: vec![0, 251, 1 << 40],
     };
     assert_same(&out, &oracle);
 }

@@ -52,6 +52,9 @@ struct Args {
     /// Write one CSV row of counters a second to this file
     #[arg(long, value_name = "FILE")]
     stats_file: Option<PathBuf>,
+    /// Write one CSV row a second of what the machine and the program use to this file
+    #[arg(long, value_name = "FILE")]
+    resources_file: Option<PathBuf>,
     /// Check the command line and do nothing else; exits 0, or 2 if it is wrong
     #[arg(long)]
     check: bool,
@@ -73,6 +76,7 @@ enum EngineName {
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) stats_file: Option<PathBuf>,
+    pub(crate) resources_file: Option<PathBuf>,
     /// Nothing but the command line is to be looked at.
     pub(crate) check: bool,
     pub(crate) config: Config,
@@ -138,6 +142,7 @@ fn validate(args: Args) -> Result<Settings, String> {
     Ok(Settings {
         listen,
         stats_file: args.stats_file,
+        resources_file: args.resources_file,
         check: args.check,
         config: Config {
             server_index: args.server_index,

@@ -23,7 +23,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use batchkv_protocol::Status;
 use batchkv_protocol::limits::{DRAIN_TIME_MAX, SOCKET_SEND_BYTES, SOCKET_UNSENT_BYTES};
+use batchkv_telemetry::sample::unix_time;
+use batchkv_telemetry::{machine, threads_cpu};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::runtime;
@@ -37,6 +40,8 @@ use session::Identity;
 use stats::{Open, Snapshot, Stats};
 use store::{Dashmap, Engine, Partitioned};
 
+/// Names of the threads that serve connections begin with this.
+const THREAD_NAME: &str = "server-";
 /// Time between two attempts to accept when the process has no file descriptor left.
 const ACCEPT_RETRY_TIME: Duration = Duration::from_millis(50);
 
@@ -107,6 +112,7 @@ pub async fn serve<E: Engine>(
         server_index: config.server_index,
         threads: config.threads as u32,
         map: config.map,
+        status,
     });
     let budget = Arc::new(Budget::new(config.buffer_bytes_max));
     let mut threads = Vec::with_capacity(config.threads);
@@ -143,6 +149,16 @@ pub async fn serve<E: Engine>(
         panics,
         ..observer.snapshot()
     })
+}
+
+/// The server as it is now, for a client that asks.
+fn status() -> Status {
+    let threads = threads_cpu(THREAD_NAME);
+    Status {
+        unix_nanos: u64::try_from(unix_time().as_nanos()).unwrap_or(u64::MAX),
+        machine: machine(),
+        threads_cpu_micros: threads.iter().map(|secs| (secs * 1e6) as u64).collect(),
+    }
 }
 
 /// A connection on its way to the thread that serves it, or refuses it with a reason.
@@ -184,7 +200,7 @@ impl Thread {
             .enable_all()
             .build()?;
         let handle = std::thread::Builder::new()
-            .name(format!("server-{}", context.thread))
+            .name(format!("{THREAD_NAME}{}", context.thread))
             .spawn(move || LocalSet::new().block_on(&runtime, serve_connections(context, inbox)))?;
         Ok(Self { accepted, handle })
     }

@@ -37,7 +37,10 @@ fn serve(settings: Settings) -> anyhow::Result<()> {
     let bound = listener
         .local_addr()
         .context("the listening socket has no address")?;
-    let mut report = Report::new(settings.stats_file.as_deref())?;
+    let mut report = Report::new(
+        settings.stats_file.as_deref(),
+        settings.resources_file.as_deref(),
+    )?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -1,15 +1,17 @@
-//! What the server prints and writes: the ready line, three lines a second, a CSV row a second, and
-//! totals at the end.
+//! What the server prints and writes: the ready line, three lines a second, CSV rows a second (what was
+//! done, what was used), and totals at the end.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use batchkv_server::Observer;
 use batchkv_server::stats::Snapshot;
+use batchkv_telemetry::sample::unix_time;
+use batchkv_telemetry::{Sampler, Series};
 use tokio::time::{MissedTickBehavior, interval};
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -20,6 +22,7 @@ const CSV_HEADER: &str = "unix_time,uptime_secs,gets,hits,puts,deletes,refused,w
 /// The server's output.
 pub(crate) struct Report {
     csv: Option<BufWriter<File>>,
+    resources: Option<Resources>,
     started: Instant,
     last: Snapshot,
     last_time: Instant,
@@ -32,12 +35,18 @@ pub(crate) fn complain(error: &anyhow::Error) {
 }
 
 impl Report {
-    /// Creates the CSV file, when there is to be one, with its header.
-    pub(crate) fn new(stats_file: Option<&Path>) -> anyhow::Result<Self> {
-        let csv = stats_file.map(create_csv).transpose()?;
+    /// Creates the CSV files that there are to be, with their headers.
+    pub(crate) fn new(
+        stats_file: Option<&Path>,
+        resources_file: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let stats = |path| create_csv("--stats-file", path, &format!("{CSV_HEADER}\n"));
+        let csv = stats_file.map(stats).transpose()?;
+        let resources = resources_file.map(Resources::create).transpose()?;
         let now = Instant::now();
         Ok(Self {
             csv,
+            resources,
             started: now,
             last: Snapshot::default(),
             last_time: now,
@@ -98,17 +107,17 @@ impl Report {
     }
 
     fn row(&mut self, now: &Snapshot) -> anyhow::Result<()> {
+        if let Some(resources) = &mut self.resources {
+            resources.row()?;
+        }
         let Some(csv) = &mut self.csv else {
             return Ok(());
         };
-        let unix_time = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
         let counters = now.counters;
         writeln!(
             csv,
             "{:.3},{:.3},{},{},{},{},{},{},{},{},{},{},{},{}",
-            unix_time.as_secs_f64(),
+            unix_time().as_secs_f64(),
             self.started.elapsed().as_secs_f64(),
             counters.gets,
             counters.hits,
@@ -128,14 +137,40 @@ impl Report {
     }
 }
 
-fn create_csv(path: &Path) -> anyhow::Result<BufWriter<File>> {
+/// The rows of what machine and program use.
+struct Resources {
+    csv: BufWriter<File>,
+    sampler: Sampler,
+}
+
+impl Resources {
+    fn create(path: &Path) -> anyhow::Result<Self> {
+        let columns = Sampler::columns().context("the kernel's counters cannot be read")?;
+        let mut resources = Self {
+            csv: create_csv("--resources-file", path, &Series::header(&columns))?,
+            sampler: Sampler::default(),
+        };
+        resources.row()?;
+        Ok(resources)
+    }
+
+    fn row(&mut self) -> anyhow::Result<()> {
+        let row = self.sampler.sample();
+        let row = row.context("the kernel's counters cannot be read")?;
+        let written = self.csv.write_all(Series::line(&row).as_bytes());
+        let written = written.and_then(|()| self.csv.flush());
+        written.context("cannot write the resources file")
+    }
+}
+
+fn create_csv(flag: &str, path: &Path, header: &str) -> anyhow::Result<BufWriter<File>> {
     let create = || {
         let mut csv = BufWriter::new(File::create(path)?);
-        writeln!(csv, "{CSV_HEADER}")?;
+        csv.write_all(header.as_bytes())?;
         csv.flush()?;
         io::Result::Ok(csv)
     };
-    create().with_context(|| format!("cannot write --stats-file {}", path.display()))
+    create().with_context(|| format!("cannot write {flag} {}", path.display()))
 }
 
 /// Prints at once; a reader that has gone away is no failure of the server.

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use batchkv_protocol::control::{MAGIC, VERSION};
+use batchkv_protocol::control::{FEATURE_STATUS, MAGIC, VERSION};
 use batchkv_protocol::frame::Kind;
 use batchkv_protocol::limits::{
     ERROR_TEXT_BYTES_MAX, GROUPS_PER_REQUEST_MAX, OPERATIONS_PER_REQUEST_MAX, REQUESTS_OPEN_MAX,
@@ -17,7 +17,7 @@ use batchkv_protocol::request::GroupHeader;
 use batchkv_protocol::{
     Answer, AnswerWriter, ClientHello, Control, Counters, ErrorFrame, Malformed, PartitionMap,
     Position, ReceiveBuffer, Refusal, RequestCursor, RequestFrame, SendBuffer, ServerHello,
-    ServerLimits, frame,
+    ServerLimits, Status, frame,
 };
 
 use crate::store::{Engine, Placed, WINDOW_OPERATIONS};
@@ -31,6 +31,8 @@ pub struct Identity {
     pub threads: u32,
     /// Who owns which partition.
     pub map: PartitionMap,
+    /// Looks at clock, machine and threads when a client asks for them.
+    pub status: fn() -> Status,
 }
 
 /// Why [`Session::advance`] came back.
@@ -53,7 +55,7 @@ enum Fault {
     NoHello,
     #[error("the client speaks versions {min} to {max}; this server speaks version {VERSION}")]
     Version { min: u16, max: u16 },
-    #[error("a client may send hello once, then requests and counters requests")]
+    #[error("a client may send hello once, then requests, and ask for counters and status")]
     Unexpected,
     #[error("a request has more than {OPERATIONS_PER_REQUEST_MAX} operations")]
     RequestTooLong,
@@ -194,10 +196,13 @@ impl Session {
             Ok(Control::ClientHello(hello)) if !self.greeted => {
                 self.check_hello(&hello)?;
                 self.greeted = true;
-                self.identity.hello().write(out);
+                self.identity.answer_to(&hello).write(out);
             }
             Ok(Control::CountersRequest) if self.greeted => {
                 Control::Counters(self.counters).write(out)
+            }
+            Ok(Control::StatusRequest) if self.greeted => {
+                Control::Status((self.identity.status)()).write(out)
             }
             _ if !self.greeted => return Err(Fault::NoHello),
             Ok(_) => return Err(Fault::Unexpected),
@@ -312,11 +317,11 @@ impl Session {
 }
 
 impl Identity {
-    fn hello(&self) -> Control {
+    fn answer_to(&self, hello: &ClientHello) -> Control {
         Control::ServerHello(ServerHello {
             magic: MAGIC,
             version: VERSION,
-            features: 0,
+            features: hello.features & FEATURE_STATUS,
             server_index: self.server_index,
             threads: self.threads,
             limits: ServerLimits::BUILT_IN,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use batchkv_protocol::control::{MAGIC, VERSION};
 use batchkv_protocol::{
-    ClientHello, Control, PartitionMap, ReceiveBuffer, RequestWriter, SendBuffer,
+    ClientHello, Control, PartitionMap, ReceiveBuffer, RequestWriter, SendBuffer, Status,
 };
 use batchkv_server::session::{Identity, Progress, Session};
 use batchkv_server::store::{Engine, Partitioned};
@@ -79,6 +79,7 @@ fn operations_allocate_nothing() {
         server_index: 0,
         threads: 1,
         map: map.clone(),
+        status: Status::default,
     };
     let engine = Partitioned::new(256, None);
     let mut session = Session::new(Arc::new(identity));

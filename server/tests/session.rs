@@ -15,7 +15,7 @@ use batchkv_protocol::limits::{
 };
 use batchkv_protocol::{
     Answer, AnswerFrame, Control, Counters, ErrorFrame, PartitionMap, Position, ReceiveBuffer,
-    RequestWriter, SendBuffer,
+    RequestWriter, SendBuffer, Status,
 };
 use batchkv_server::session::{Identity, Progress, Session};
 use batchkv_server::store::{Dashmap, Engine};
@@ -44,6 +44,7 @@ impl Bench {
             server_index: 0,
             threads: 1,
             map: map(),
+            status: Status::default,
         });
         let mut bench = Self {
             session: Session::new(identity),
@@ -253,6 +254,16 @@ proptest! {
         prop_assert!(!bench.session.is_mid_frame());
         prop_assert!(bench.input.is_empty());
     }
+}
+
+#[test]
+fn status_is_told_to_those_who_ask_for_it() {
+    let mut bench = Bench::new();
+    let mut ask = SendBuffer::default();
+    Control::StatusRequest.write(&mut ask);
+    assert_eq!(bench.feed(ask.pending(), 1), Progress::Idle);
+    let told = Control::decode(&bench.bodies().pop().unwrap());
+    assert_eq!(told, Ok(Control::Status(Status::default())));
 }
 
 #[test]

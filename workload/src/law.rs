@@ -62,6 +62,24 @@ impl Law {
             }
         }
     }
+
+    /// The probability of the ranks `0..end` together; `end` is at most n.
+    pub fn share_below(&self, end: u64) -> f64 {
+        match *self {
+            Self::Gray { theta, eta, n, .. } if end > 2 => {
+                let power = 1.0 - theta;
+                let grown = libm::pow(end as f64 / n, power) - libm::pow(2.0 / n, power);
+                self.share_below(2) + grown / eta
+            }
+            Self::Gray {
+                theta, zeta: all, ..
+            }
+            | Self::Exact { theta, zeta: all } => match end {
+                0 => 0.0,
+                _ => zeta(end, theta) / all,
+            },
+        }
+    }
 }
 
 /// Terms of zeta that are added one by one.

@@ -319,11 +319,16 @@ impl Spec {
         }
     }
 
+    /// Whether some values have no room for the whole header with its checksum.
+    pub fn has_short_values(&self) -> bool {
+        self.value_sizes().bytes_min() < HEADER_BYTES
+    }
+
     fn value_check(&self) -> &'static str {
-        if self.value_sizes().bytes_min() >= HEADER_BYTES {
-            "16-byte header with 48-bit checksum"
-        } else {
+        if self.has_short_values() {
             "truncated checksum and no stamp in values below 16 bytes"
+        } else {
+            "16-byte header with 48-bit checksum"
         }
     }
 

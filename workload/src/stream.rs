@@ -76,6 +76,17 @@ impl Stream {
     /// `latest` may look at.
     #[inline]
     pub fn next(&mut self, inserts: &mut Inserts) -> Operation {
+        let (kind, rank) = self.next_rank();
+        let record = match rank {
+            None => inserts.next_record(),
+            Some(rank) => self.chooser.record(rank, inserts),
+        };
+        Operation { kind, record }
+    }
+
+    /// The next operation's kind, and the rank that was drawn for it; an insert draws none.
+    #[inline]
+    pub(crate) fn next_rank(&mut self) -> (Kind, Option<u64>) {
         let coin = self.random.word() >> 1;
         let place: usize = self
             .thresholds
@@ -83,27 +94,33 @@ impl Stream {
             .map(|&threshold| usize::from(coin >= threshold))
             .sum();
         let kind = Kind::ALL[place];
-        let record = if kind == Kind::Insert {
-            inserts.next_record()
-        } else {
-            self.chooser.draw(&mut self.random, inserts)
-        };
-        Operation { kind, record }
+        let draws = kind != Kind::Insert;
+        (
+            kind,
+            draws.then(|| self.chooser.ranks().draw(&mut self.random)),
+        )
     }
 }
 
 /// A key chooser with its tables.
 #[derive(Debug)]
-pub(crate) enum Chooser {
+pub(crate) struct Chooser {
+    ranks: Ranks,
+    placing: Placing,
+}
+
+/// Which record a rank stands for.
+#[derive(Debug)]
+enum Placing {
     /// A rank is a record.
-    Plain(Ranks),
+    Plain,
     /// A rank is a record after permutation.
-    Scattered(Ranks, Permutation),
+    Scattered(Permutation),
     /// A rank counts back from the newest record.
-    Latest(Ranks),
+    Latest,
     /// A rank is an item of YCSB's, hashed onto so many records: no bijection, so that some records
     /// get the hits of several hot items, and others of cold ones only.
-    Scrambled(Ranks, u64),
+    Scrambled(u64),
 }
 
 impl Chooser {
@@ -118,31 +135,38 @@ impl Chooser {
         let ranks = match name {
             ChooserName::Ycsb => {
                 let gray = Law::gray(SCRAMBLED_ITEMS, theta);
-                let items = Ranks::Zipf(Zipf::new(SCRAMBLED_ITEMS, gray));
-                return Self::Scrambled(items, records);
+                Ranks::Zipf(Zipf::new(SCRAMBLED_ITEMS, gray))
             }
-            ChooserName::Latest => return Self::Latest(zipf()),
-            ChooserName::Zipf => zipf(),
+            ChooserName::Zipf | ChooserName::Latest => zipf(),
             ChooserName::Uniform => Ranks::Uniform(records),
             ChooserName::Hotspot {
                 records: fraction,
                 operations,
             } => Ranks::Hotspot(Hotspot::new(records, fraction, operations)),
         };
-        if scatter {
-            Self::Scattered(ranks, Permutation::new(records, SCATTER))
-        } else {
-            Self::Plain(ranks)
-        }
+        let placing = match name {
+            ChooserName::Ycsb => Placing::Scrambled(records),
+            ChooserName::Latest => Placing::Latest,
+            _ if scatter => Placing::Scattered(Permutation::new(records, SCATTER)),
+            _ => Placing::Plain,
+        };
+        Self { ranks, placing }
     }
 
+    /// The distribution that ranks are drawn from.
     #[inline]
-    fn draw(&self, random: &mut Random, inserts: &Inserts) -> u64 {
-        match self {
-            Self::Plain(ranks) => ranks.draw(random),
-            Self::Scattered(ranks, permutation) => permutation.apply(ranks.draw(random)),
-            Self::Latest(ranks) => inserts.newest(ranks.draw(random)),
-            Self::Scrambled(items, records) => hash::ycsb(items.draw(random)) % records,
+    pub(crate) fn ranks(&self) -> &Ranks {
+        &self.ranks
+    }
+
+    /// The record that a rank stands for.
+    #[inline]
+    fn record(&self, rank: u64, inserts: &Inserts) -> u64 {
+        match &self.placing {
+            Placing::Plain => rank,
+            Placing::Scattered(permutation) => permutation.apply(rank),
+            Placing::Latest => inserts.newest(rank),
+            Placing::Scrambled(records) => hash::ycsb(rank) % records,
         }
     }
 }
@@ -156,6 +180,24 @@ pub(crate) enum Ranks {
 }
 
 impl Ranks {
+    /// The number of ranks.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Uniform(n) => *n,
+            Self::Zipf(zipf) => zipf.ranks(),
+            Self::Hotspot(hotspot) => hotspot.hot + hotspot.cold,
+        }
+    }
+
+    /// The probability that one of the ranks `0..end` is drawn.
+    pub(crate) fn share_below(&self, end: u64) -> f64 {
+        match self {
+            Self::Uniform(n) => end as f64 / *n as f64,
+            Self::Zipf(zipf) => zipf.law().share_below(end),
+            Self::Hotspot(hotspot) => hotspot.share_below(end),
+        }
+    }
+
     #[inline]
     fn draw(&self, random: &mut Random) -> u64 {
         match self {
@@ -186,6 +228,13 @@ impl Hotspot {
             cold,
             threshold: (operations * (1_u64 << 63) as f64) as u64,
         }
+    }
+
+    fn share_below(&self, end: u64) -> f64 {
+        let operations = self.threshold as f64 / (1_u64 << 63) as f64;
+        let part = |ranks: u64, of: u64| ranks as f64 / (of as f64).max(1.0);
+        operations * part(end.min(self.hot), self.hot)
+            + (1.0 - operations) * part(end.saturating_sub(self.hot), self.cold)
     }
 
     #[inline]

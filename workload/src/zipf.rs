@@ -71,6 +71,16 @@ impl Zipf {
         Self { law, alias, bins }
     }
 
+    /// What is drawn from.
+    pub fn law(&self) -> &Law {
+        &self.law
+    }
+
+    /// The number of ranks.
+    pub fn ranks(&self) -> u64 {
+        self.bins.last().map_or(0, |bin| bin.first + bin.width)
+    }
+
     /// A rank.
     #[inline]
     pub fn draw(&self, random: &mut Random) -> u64 {

@@ -46,10 +46,21 @@ pub(crate) enum Command {
         #[command(flatten)]
         hosts: HostsArgs,
     },
-    /// Makes DIR's summary.json, throughput.csv and latency.hlog from its nodes' files.
+    /// Makes DIR's summary.json, throughput.csv, latency.hlog and nodes.csv from its nodes' files.
     Merge {
-        /// A run's directory, with client-*/ and server-*.csv.
+        /// A run's directory, with client-*/, server-*.csv and resources-*.csv.
         dir: String,
+        /// Exits 3 if the run is only QUALIFIED
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Draws the workload that the flags ask for, without servers, and tests it.
+    VerifyWorkload {
+        #[command(flatten)]
+        run: Box<RunArgs>,
+        /// Servers that share the keys, for their shares [default: 1]
+        #[arg(long, value_name = "N")]
+        servers: Option<String>,
     },
 }
 
@@ -127,12 +138,16 @@ pub(crate) struct RunArgs {
     /// Where the run's clients meet; client 0 listens there
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) barrier: Option<String>,
-    /// Writes summary.json, throughput.csv and latency.hlog there; created if absent
+    /// Writes summary.json, throughput.csv, latency.hlog, nodes.csv and resources.csv there; created if
+    /// absent
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<String>,
     /// Does not check the values that are read; qualifies the run
     #[arg(long)]
     pub(crate) no_verify: bool,
+    /// Exits 3 if the run is only QUALIFIED
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Checks the other flags and does nothing else: exit code 0, or 2 and what is wrong
     #[arg(long)]
     pub(crate) check: bool,

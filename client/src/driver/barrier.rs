@@ -5,14 +5,19 @@
 //! batchkv 1 client I/N AGREEMENT\n   --->    all N are there and agree
 //!                                    <---    run ID\n
 //! at MEETING\n                       --->    all N are there
-//!                                    <---    go MICROSECONDS\n
+//! clock\n                            --->
+//!                                    <---    clock SECONDS\n          these two several times
+//!                                    <---    go SECONDS\n
 //!                                    <---    failed REASON\n          instead, to whoever is left
+//! ended by hand\n                    <-->    ended by hand\n          instead of anything
 //! ```
 //!
-//! `go` names the time from its arrival to the moment at which all go on, so that all begin together
-//! up to the difference of the network's delays. A peer that dies closes its connection, which ends
-//! the meeting for everybody; nothing waits longer than its limit.
+//! Times are seconds since 1970 by client 0's clock. `go` names the moment at which all go on, which each
+//! client finds on its own clock by comparing the two (see `clock`), so all begin together up to half the
+//! network's delay. A peer that dies closes its connection, which ends the meeting for everybody; nothing
+//! waits longer than its limit. A client that is ended by hand says so: that is no failure of the others.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -20,16 +25,20 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
+use super::clock::{Clock, Offset, READINGS};
 use super::config::Place;
 
 /// Longest line, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
 /// From the last arrival at a meeting to the common moment: more than a network's delay.
 const START_DELAY: Duration = Duration::from_millis(50);
+/// What a client says that a person ends.
+const BY_HAND: &str = "ended by hand";
 /// Time between two attempts to reach a client 0 that does not listen yet.
 const RETRY_TIME: Duration = Duration::from_millis(100);
 
@@ -62,6 +71,8 @@ pub(crate) enum BarrierError {
     },
     #[error("client 0 ended the run: {0}")]
     Ended(String),
+    #[error("{0} was ended by hand")]
+    ByHand(String),
 }
 
 /// The moments at which all clients meet.
@@ -87,14 +98,27 @@ impl std::fmt::Display for Meeting {
 /// One client's place at the meetings.
 #[derive(Debug)]
 pub(crate) struct Barrier {
+    /// Where the others are heard; client 0 hears all, the others hear client 0.
     peers: Vec<Peer>,
+    /// Where they are spoken to, also when nobody listens to them any more.
+    voices: BTreeMap<u32, OwnedWriteHalf>,
     leads: bool,
+    clock: Clock,
+    offset: Offset,
 }
 
 #[derive(Debug)]
 struct Peer {
     client: u32,
-    stream: BufReader<TcpStream>,
+    reader: BufReader<OwnedReadHalf>,
+}
+
+/// How a client left between two meetings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// It ended; its name.
+    Gone(String),
+    ByHand,
 }
 
 impl Barrier {
@@ -107,24 +131,38 @@ impl Barrier {
         place: &Place,
         agreement: &str,
         limit: Duration,
+        clock: Clock,
     ) -> Result<(Self, u16), BarrierError> {
         match &place.barrier {
-            None => Ok((Self::alone(), random_run())),
+            None => Ok((Self::alone(clock), random_run())),
             Some(address) if place.client == 0 => {
                 let listener = TcpListener::bind(address)
                     .await
                     .map_err(|error| BarrierError::Listen(address.clone(), error))?;
-                Self::lead(listener, place.clients, agreement, limit).await
+                Self::lead(listener, place.clients, agreement, limit, clock).await
             }
-            Some(address) => Self::follow(address, place, agreement, limit).await,
+            Some(address) => Self::follow(address, place, agreement, limit, clock).await,
         }
     }
 
-    fn alone() -> Self {
+    fn alone(clock: Clock) -> Self {
         Self {
             peers: Vec::new(),
+            voices: BTreeMap::new(),
             leads: true,
+            clock,
+            offset: Offset::default(),
         }
+    }
+
+    /// What to add to this client's times to get client 0's, as compared at the last meetings.
+    pub(crate) fn offset(&self) -> Offset {
+        self.offset
+    }
+
+    /// Tells the others that a person ends this client.
+    pub(crate) async fn end_by_hand(&mut self) {
+        self.tell(&format!("{BY_HAND}\n")).await;
     }
 
     /// Client 0's side of [`join`](Self::join).
@@ -133,8 +171,9 @@ impl Barrier {
         clients: u32,
         agreement: &str,
         limit: Duration,
+        clock: Clock,
     ) -> Result<(Self, u16), BarrierError> {
-        let mut barrier = Self::alone();
+        let mut barrier = Self::alone(clock);
         let joined = async {
             while barrier.peers.len() + 1 < clients as usize {
                 let Ok((stream, _)) = listener.accept().await else {
@@ -142,8 +181,10 @@ impl Barrier {
                 };
                 let joined = accept(stream, clients, agreement).await?;
                 // Whoever is no client of this run, or came already, is sent away by the drop.
-                let known = |peer: &Peer| barrier.peers.iter().any(|p| p.client == peer.client);
-                barrier.peers.extend(joined.filter(|peer| !known(peer)));
+                let known = |client: u32| barrier.voices.contains_key(&client);
+                if let Some((client, stream)) = joined.filter(|(client, _)| !known(*client)) {
+                    barrier.add(client, stream);
+                }
             }
             Ok(())
         };
@@ -166,25 +207,28 @@ impl Barrier {
         place: &Place,
         agreement: &str,
         limit: Duration,
+        clock: Clock,
     ) -> Result<(Self, u16), BarrierError> {
         let stream = reach(address, limit).await?;
-        let mut leader = Peer {
-            client: 0,
-            stream: BufReader::new(stream),
-        };
-        let hello = format!(
-            "batchkv 1 client {}/{} {agreement}\n",
-            place.client, place.clients
-        );
-        leader.say(&hello).await;
+        let mut barrier = Self::alone(clock);
+        barrier.leads = false;
+        barrier.add(0, BufReader::new(stream));
+        let (client, clients) = (place.client, place.clients);
+        let hello = format!("batchkv 1 client {client}/{clients} {agreement}\n");
+        barrier.tell(&hello).await;
+        let leader = &mut barrier.peers[0];
         let said = leader.hear(Meeting::Join, limit).await?;
         let run = said.strip_prefix("run ").and_then(|run| run.parse().ok());
         let run = run.ok_or_else(|| leader.unexpected(Meeting::Join, &said))?;
-        let barrier = Self {
-            peers: vec![leader],
-            leads: false,
-        };
         Ok((barrier, run))
+    }
+
+    fn add(&mut self, client: u32, stream: BufReader<TcpStream>) {
+        // Nobody says more before it is asked to, so nothing was read ahead.
+        let (reader, writer) = stream.into_inner().into_split();
+        let reader = BufReader::new(reader);
+        self.peers.push(Peer { client, reader });
+        self.voices.insert(client, writer);
     }
 
     /// Waits until all clients are at `meeting`, and gives the moment at which all go on.
@@ -196,34 +240,74 @@ impl Barrier {
         meeting: Meeting,
         limit: Duration,
     ) -> Result<Instant, BarrierError> {
-        if self.leads {
+        let start_secs = if self.leads {
             let gathered = self.gather(meeting, limit).await;
             self.tell_failure(gathered).await?;
-            let start = Instant::now() + START_DELAY;
-            self.tell(&format!("go {}\n", START_DELAY.as_micros()))
-                .await;
-            return Ok(start);
-        }
-        let leader = &mut self.peers[0];
-        leader.say(&format!("at {meeting}\n")).await;
-        let said = leader.hear(meeting, limit).await?;
-        let delay = said.strip_prefix("go ").and_then(|us| us.parse().ok());
-        let delay = delay.ok_or_else(|| leader.unexpected(meeting, &said))?;
-        Ok(Instant::now() + Duration::from_micros(delay))
+            let compared = self.tell_time(meeting, limit).await;
+            self.tell_failure(compared).await?;
+            let start_secs = self.clock.now() + START_DELAY.as_secs_f64();
+            self.tell(&format!("go {start_secs}\n")).await;
+            start_secs
+        } else {
+            self.tell(&format!("at {meeting}\n")).await;
+            let offset = self.ask_time(meeting, limit).await?;
+            self.offset = match meeting {
+                Meeting::Stopped => self.offset.covering(offset),
+                _ => offset,
+            };
+            self.peers[0].hear_time("go ", meeting, limit).await? - self.offset.secs
+        };
+        let delay = Duration::try_from_secs_f64(start_secs - self.clock.now());
+        Ok(Instant::now() + delay.unwrap_or_default())
     }
 
-    /// Waits until a client has ended between two meetings, and names it. One that has come to the next
-    /// meeting already has not.
-    pub(crate) async fn gone(&mut self) -> String {
+    /// Client 0's side of the comparison of clocks, one client after the other.
+    async fn tell_time(&mut self, meeting: Meeting, limit: Duration) -> Result<(), BarrierError> {
+        for peer in &mut self.peers {
+            for _ in 0..READINGS {
+                let said = peer.hear(meeting, limit).await?;
+                if said != "clock" {
+                    return Err(peer.unexpected(meeting, &said));
+                }
+                if let Some(voice) = self.voices.get_mut(&peer.client) {
+                    say(voice, &format!("clock {}\n", self.clock.now())).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The other clients' side.
+    async fn ask_time(
+        &mut self,
+        meeting: Meeting,
+        limit: Duration,
+    ) -> Result<Offset, BarrierError> {
+        let mut offsets = Vec::with_capacity(READINGS);
+        for _ in 0..READINGS {
+            let asked_secs = self.clock.now();
+            self.tell("clock\n").await;
+            let said_secs = self.peers[0].hear_time("clock ", meeting, limit).await?;
+            offsets.push(Offset::reading(asked_secs, said_secs, self.clock.now()));
+        }
+        Ok(Offset::best(offsets).unwrap_or_default())
+    }
+
+    /// Waits until a client has ended between two meetings. One that has come to the next meeting already
+    /// has not.
+    pub(crate) async fn gone(&mut self) -> Parting {
         poll_fn(|cx| {
             for peer in &mut self.peers {
-                let ended = match Pin::new(&mut peer.stream).poll_fill_buf(cx) {
+                let ended = match Pin::new(&mut peer.reader).poll_fill_buf(cx) {
+                    Poll::Ready(Ok(said)) if said.starts_with(BY_HAND.as_bytes()) => {
+                        return Poll::Ready(Parting::ByHand);
+                    }
                     Poll::Ready(Ok(said)) => said.is_empty(),
                     Poll::Ready(Err(_)) => true,
                     Poll::Pending => false,
                 };
                 if ended {
-                    return Poll::Ready(peer.name());
+                    return Poll::Ready(Parting::Gone(peer.name()));
                 }
             }
             Poll::Pending
@@ -255,7 +339,7 @@ impl Barrier {
                 break;
             }
         }
-        // The peers that have not come yet are cut off, which tells them.
+        // The peers that have not come yet are not heard any more, but they are told.
         waiting.shutdown().await;
         outcome
     }
@@ -265,28 +349,30 @@ impl Barrier {
         &mut self,
         outcome: Result<(), BarrierError>,
     ) -> Result<(), BarrierError> {
-        if let Err(error) = &outcome {
-            self.tell(&format!("failed {error}\n")).await;
+        match &outcome {
+            Ok(()) => {}
+            Err(BarrierError::ByHand(_)) => self.end_by_hand().await,
+            Err(error) => self.tell(&format!("failed {error}\n")).await,
         }
         outcome
     }
 
     async fn tell(&mut self, line: &str) {
-        for peer in &mut self.peers {
-            peer.say(line).await;
+        for voice in self.voices.values_mut() {
+            say(voice, line).await;
         }
     }
 }
 
-impl Peer {
-    /// Says a line. A peer that is gone is noticed when it is heard next.
-    async fn say(&mut self, line: &str) {
-        let _ = self.stream.get_mut().write_all(line.as_bytes()).await;
-    }
+/// Says a line. A peer that is gone is noticed when it is heard next.
+async fn say(voice: &mut OwnedWriteHalf, line: &str) {
+    let _ = voice.write_all(line.as_bytes()).await;
+}
 
+impl Peer {
     /// The peer's next line, without its end.
     async fn hear(&mut self, meeting: Meeting, limit: Duration) -> Result<String, BarrierError> {
-        let line = timeout(limit, read_line(&mut self.stream)).await;
+        let line = timeout(limit, read_line(&mut self.reader)).await;
         let line = line.map_err(|_| BarrierError::Late {
             who: self.name(),
             meeting,
@@ -298,8 +384,22 @@ impl Peer {
         })?;
         match line.strip_prefix("failed ") {
             Some(reason) => Err(BarrierError::Ended(reason.into())),
+            None if line == BY_HAND => Err(BarrierError::ByHand(self.name())),
             None => Ok(line),
         }
+    }
+
+    /// The time behind `word` in the peer's next line.
+    async fn hear_time(
+        &mut self,
+        word: &str,
+        meeting: Meeting,
+        limit: Duration,
+    ) -> Result<f64, BarrierError> {
+        let said = self.hear(meeting, limit).await?;
+        let secs = said.strip_prefix(word).and_then(|secs| secs.parse().ok());
+        let secs = secs.filter(|secs: &f64| secs.is_finite());
+        secs.ok_or_else(|| self.unexpected(meeting, &said))
     }
 
     fn unexpected(&self, meeting: Meeting, said: &str) -> BarrierError {
@@ -320,7 +420,7 @@ async fn accept(
     stream: TcpStream,
     clients: u32,
     agreement: &str,
-) -> Result<Option<Peer>, BarrierError> {
+) -> Result<Option<(u32, BufReader<TcpStream>)>, BarrierError> {
     let mut stream = BufReader::new(stream);
     let Ok(hello) = read_line(&mut stream).await else {
         return Ok(None);
@@ -346,10 +446,10 @@ async fn accept(
             ours: agreement.into(),
         });
     }
-    Ok(Some(Peer { client, stream }))
+    Ok(Some((client, stream)))
 }
 
-async fn read_line(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
+async fn read_line(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<String> {
     let mut line = String::new();
     stream.take(LINE_BYTES_MAX).read_line(&mut line).await?;
     match line.strip_suffix('\n') {
@@ -385,124 +485,5 @@ fn random_run() -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMIT: Duration = Duration::from_secs(60);
-
-    fn place(client: u32, address: &str) -> Place {
-        Place {
-            client,
-            clients: 3,
-            barrier: Some(address.into()),
-        }
-    }
-
-    async fn listen() -> (TcpListener, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        (listener, address)
-    }
-
-    #[tokio::test]
-    async fn three_clients_meet_and_share_the_run() {
-        let (listener, address) = listen().await;
-        let meet_all = async |joined: Result<(Barrier, u16), BarrierError>| {
-            let (mut barrier, run) = joined.unwrap();
-            for meeting in [Meeting::Loaded, Meeting::WarmedUp, Meeting::Stopped] {
-                let start = barrier.meet(meeting, LIMIT).await.unwrap();
-                assert!(start >= Instant::now() - LIMIT);
-            }
-            run
-        };
-        let follow = async |client| {
-            let place = place(client, &address);
-            meet_all(Barrier::join(&place, "same=1", LIMIT).await).await
-        };
-        let lead = async { meet_all(Barrier::lead(listener, 3, "same=1", LIMIT).await).await };
-        let (a, b, c) = tokio::join!(lead, follow(1), follow(2));
-        assert_eq!((a, a), (b, c));
-    }
-
-    #[tokio::test]
-    async fn a_dying_peer_ends_the_meeting_for_all() {
-        let (listener, address) = listen().await;
-        let lead = async {
-            let (mut barrier, _) = Barrier::lead(listener, 3, "", LIMIT).await.unwrap();
-            barrier.meet(Meeting::Loaded, LIMIT).await.unwrap_err()
-        };
-        let stay = async {
-            let joined = Barrier::join(&place(1, &address), "", LIMIT).await;
-            joined
-                .unwrap()
-                .0
-                .meet(Meeting::Loaded, LIMIT)
-                .await
-                .unwrap_err()
-        };
-        let die = async { drop(Barrier::join(&place(2, &address), "", LIMIT).await.unwrap()) };
-        let (leader, stayer, ()) = tokio::join!(lead, stay, die);
-        assert_eq!(leader.to_string(), "client 2 ended before 'loaded'");
-        // The one that stayed is told why, or cut off when it had not come yet.
-        assert!(matches!(
-            stayer,
-            BarrierError::Ended(_) | BarrierError::Gone { .. }
-        ));
-    }
-
-    #[tokio::test]
-    async fn a_peer_that_dies_between_meetings_is_noticed() {
-        let (listener, address) = listen().await;
-        let lead = async {
-            let (mut barrier, _) = Barrier::lead(listener, 3, "", LIMIT).await.unwrap();
-            barrier.gone().await
-        };
-        let early = async {
-            let joined = Barrier::join(&place(1, &address), "", LIMIT).await;
-            joined.unwrap().0.meet(Meeting::Loaded, LIMIT).await
-        };
-        let die = async { drop(Barrier::join(&place(2, &address), "", LIMIT).await.unwrap()) };
-        let leader = async { tokio::join!(lead, die).0 };
-        // The one that waits at the next meeting is cut off with the leader.
-        let (gone, early) = tokio::join!(leader, early);
-        assert_eq!(gone, "client 2");
-        assert!(matches!(early, Err(BarrierError::Gone { .. })));
-    }
-
-    #[tokio::test]
-    async fn other_settings_are_refused_and_named() {
-        let (listener, address) = listen().await;
-        let lead = Barrier::lead(listener, 3, "secs=30", LIMIT);
-        let place = place(1, &address);
-        let follow = Barrier::join(&place, "secs=20", LIMIT);
-        let (leader, _) = tokio::join!(lead, follow);
-        let text = leader.unwrap_err().to_string();
-        assert!(text.contains("client 1") && text.contains("secs=20") && text.contains("secs=30"));
-    }
-
-    #[tokio::test]
-    async fn a_stranger_does_not_disturb() {
-        let (listener, address) = listen().await;
-        let stranger = async {
-            let mut stream = TcpStream::connect(&address).await.unwrap();
-            stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
-            let mut rest = Vec::new();
-            stream.read_to_end(&mut rest).await.ok();
-        };
-        let follow = async |client| {
-            let place = place(client, &address);
-            Barrier::join(&place, "", LIMIT).await.unwrap()
-        };
-        let lead = async { Barrier::lead(listener, 3, "", LIMIT).await.unwrap() };
-        let peers = async { tokio::join!(follow(1), follow(2)) };
-        let ((), leader, _) = tokio::join!(stranger, lead, peers);
-        assert_eq!(leader.0.peers.len(), 2);
-    }
-
-    #[tokio::test]
-    async fn a_client_that_never_comes_is_late() {
-        let (listener, _) = listen().await;
-        let late = Barrier::lead(listener, 3, "", Duration::ZERO).await;
-        assert!(matches!(late.unwrap_err(), BarrierError::Late { .. }));
-    }
-}
+#[path = "barrier_tests.rs"]
+mod tests;

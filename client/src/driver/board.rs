@@ -1,7 +1,5 @@
 //! Where the workers' seconds come together.
 
-use std::time::Duration;
-
 use super::results::latency::LatencyLog;
 use super::results::series::{Row, Series};
 use super::results::summary::Counts;
@@ -97,9 +95,8 @@ impl Board {
         sum
     }
 
-    /// The window's rows and latencies; it began at `start`, since 1970.
-    pub(crate) fn files(&self, start: Duration) -> (Series, LatencyLog) {
-        let start_unix_time = start.as_secs_f64();
+    /// The window's rows and latencies; it began at `start_unix_time`.
+    pub(crate) fn files(&self, start_unix_time: f64) -> (Series, LatencyLog) {
         let row = |(second, (_, interval)): (u64, &(usize, Interval))| Row {
             unix_time: start_unix_time + second as f64,
             reads: interval.counts.reads,
@@ -149,7 +146,7 @@ mod tests {
         );
         // The second second is one worker's only.
         assert_eq!((board.window().len(), board.counts().ops()), (1, 1_234));
-        let (series, latency) = board.files(Duration::from_secs(10));
+        let (series, latency) = board.files(10.0);
         assert_eq!(series.rows[0].unix_time, 11.0);
         assert_eq!((series.secs(), latency.intervals.len()), (1, 1));
     }

@@ -200,6 +200,14 @@ pub(crate) fn hosts(typed: Option<&str>) -> Result<Vec<String>, ConfigError> {
     Ok(hosts)
 }
 
+/// A number of servers from `--servers`.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn servers(typed: &Option<String>) -> Result<u32, ConfigError> {
+    number("servers", typed, 1, 1, SERVERS_MAX)
+}
+
 fn is_address(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| {
         !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)

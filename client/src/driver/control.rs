@@ -23,6 +23,8 @@ use super::task::{Source, Task};
 use super::verdict::{Account, Checks};
 use super::worker::{Link, Worker};
 
+/// Names of the workers' threads begin with this.
+pub(crate) const WORKER_NAME: &str = "worker-";
 /// Time for a server to give a connection's counters.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
 
@@ -98,7 +100,7 @@ pub(crate) fn start(
             Err(error) => failed(error),
         }
     };
-    let name = format!("worker-{index}");
+    let name = format!("{WORKER_NAME}{index}");
     thread::Builder::new().name(name).spawn(body)?;
     Ok(commander)
 }

@@ -1,18 +1,29 @@
 //! `batchkv-client merge DIR`: a run's files from those of its clients and servers.
 //!
-//! Reads `DIR/client-*/` and `DIR/server-*.csv`. Histograms are added bucket by bucket and rows
-//! second by second; what is missing, cut off or does not fit makes the run INVALID, with a reason,
-//! and the rest is merged all the same.
+//! Reads `DIR/client-*/`, `DIR/server-*.csv` and `DIR/resources-*.csv`. Histograms are added bucket by
+//! bucket and rows second by second: the seconds of all clients are the same, by the clock of client 0, and
+//! the servers' samples are moved onto that clock. What is missing, cut off or does not fit makes the run
+//! INVALID, with a reason, and the rest is merged all the same.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use batchkv_telemetry::Series as Samples;
+
+use super::clock::Offset;
 use super::results::latency::{LatencyLog, add, latencies, micros};
+use super::results::nodes::{NodeSeries, Role};
 use super::results::series::{Row, Series};
-use super::results::summary::{Counts, Framing, Hottest, ServerPart, Summary};
+use super::results::summary::{Counts, Framing, Hottest, ServerPart, Summary, Told};
 use super::results::{ReadError, Results, median, parse};
-use super::verdict::{Account, Judgement, Kinds, Verdict, counts_do_not_fit};
+use super::verdict::{
+    Account, Finding, Kinds, Node, Rule, RunFacts, Window, counts_do_not_fit, is_of_the_run,
+    judge_node, judge_run,
+};
+
+/// A server's samples are in a file of this name, behind it the node's.
+const RESOURCES_PREFIX: &str = "resources-";
 
 /// One client's directory, and what is in it.
 struct Client {
@@ -46,13 +57,24 @@ pub(crate) fn merge(dir: &Path) -> Result<Results, MergeError> {
     let series = merge_series(&clients, secs);
     let latency = merge_latency(&clients, secs);
     let mut summary = merge_summaries(&clients, &series, &latency);
-    faults.extend(servers_do_not_fit(&summary.per_server, &servers));
-    let judgement = judge(&clients, faults);
-    (summary.verdict, summary.reasons) = (judgement.verdict, judgement.reasons);
+    let nodes = read_nodes(dir, &clients, &summary, &mut faults)?;
+    let start = latency.start_unix_time;
+    for (node, ops) in &nodes {
+        summary.nodes.extend(node.part(start, series.secs(), *ops));
+    }
+    let mut findings: Vec<Finding> = faults.into_iter().map(failed).collect();
+    findings.extend(servers_do_not_fit(&summary.per_server, &servers));
+    findings.extend(of_the_clients(&clients));
+    findings.extend(of_the_servers(&summary));
+    let windows = clients.iter().map(window).collect();
+    findings.extend(judge_run(&run_facts(&series, &summary.per_server, windows)));
+    summary.judge(findings);
     Ok(Results {
         summary,
         series,
         latency,
+        resources: None,
+        nodes: nodes.into_iter().map(|(node, _)| node).collect(),
     })
 }
 
@@ -67,35 +89,108 @@ pub(crate) enum MergeError {
     NoClient(PathBuf, String),
 }
 
-/// The worst of the clients' verdicts and of what was found here.
-fn judge(clients: &[Client], faults: Vec<String>) -> Judgement {
-    let told_by = |client: &Client, reason: &String| {
-        let all_say_it = clients
-            .iter()
-            .all(|client| client.results.summary.reasons.contains(reason));
-        match all_say_it {
-            true => reason.clone(),
-            false => format!("{}: {reason}", client.name),
-        }
+fn failed(reason: String) -> Finding {
+    let rule = Rule::Failed;
+    Finding { rule, reason }
+}
+
+/// What the clients found, each about itself. What all of them say is said once.
+fn of_the_clients(clients: &[Client]) -> Vec<Finding> {
+    let all_say = |finding: &Finding| {
+        let says = |client: &Client| client.results.summary.findings.contains(finding);
+        clients.iter().all(says)
     };
-    let of = |verdict: Verdict| {
-        let mut reasons: Vec<String> = Vec::new();
-        for client in clients {
-            let summary = &client.results.summary;
-            let wanted = summary.verdict == verdict;
-            for reason in summary.reasons.iter().filter(|_| wanted) {
-                let reason = told_by(client, reason);
-                if !reasons.contains(&reason) {
-                    reasons.push(reason);
-                }
+    let mut findings: Vec<Finding> = Vec::new();
+    for client in clients {
+        let own = client.results.summary.findings.iter();
+        for finding in own.filter(|finding| !is_of_the_run(finding.rule)) {
+            let mut finding = finding.clone();
+            if !all_say(&finding) {
+                finding.reason = format!("{}: {}", client.name, finding.reason);
+            }
+            if !findings.contains(&finding) {
+                findings.push(finding);
             }
         }
-        reasons
-    };
-    let invalid = of(Verdict::Invalid);
-    let mut qualified = of(Verdict::Qualified);
-    qualified.retain(|reason| !invalid.contains(reason));
-    Judgement::new(faults.into_iter().chain(invalid), qualified)
+    }
+    findings
+}
+
+/// What the servers' samples say; a client's machine has been judged by the client.
+fn of_the_servers(summary: &Summary) -> Vec<Finding> {
+    let servers = summary
+        .nodes
+        .iter()
+        .filter(|node| node.role == Role::Server);
+    let apart = servers.zip(&summary.per_server).filter(|(_, part)| {
+        let here = part.told.map(|told| told.on_client_machine);
+        here != Some(true)
+    });
+    apart
+        .flat_map(|(node, _)| judge_node(&Node::new(&node.name, &node.usage)))
+        .collect()
+}
+
+/// When a client measured, by the clock of client 0.
+fn window(client: &Client) -> Window {
+    let results = &client.results;
+    Window {
+        client: client.name.clone(),
+        start_secs: results.latency.start_unix_time,
+        bound_secs: results.summary.clock.bound_secs,
+    }
+}
+
+/// What the run's seconds are judged by.
+pub(crate) fn run_facts(series: &Series, servers: &[ServerPart], windows: Vec<Window>) -> RunFacts {
+    let share = |part: &ServerPart| (part.address.clone(), part.share);
+    RunFacts {
+        ops: series.rows.iter().map(Row::ops).collect(),
+        windows,
+        shares: servers.iter().map(share).collect(),
+    }
+}
+
+/// All nodes' samples by the clock of client 0, with the operations of each. Servers whose clock is not
+/// known stay on their own.
+fn read_nodes(
+    dir: &Path,
+    clients: &[Client],
+    summary: &Summary,
+    faults: &mut Vec<String>,
+) -> Result<Vec<(NodeSeries, u64)>, MergeError> {
+    let mut nodes = Vec::new();
+    let names = entries(dir, RESOURCES_PREFIX, ".csv")?;
+    // Without all of them nobody knows which is whose.
+    let whole = names.len() == summary.per_server.len();
+    for (name, part) in names.iter().zip(&summary.per_server).filter(|_| whole) {
+        match parse(dir, name, Samples::from_csv) {
+            Ok(mut samples) => {
+                samples.shift(part.told.map_or(0.0, |told| told.clock.secs));
+                let node = NodeSeries {
+                    name: name[RESOURCES_PREFIX.len()..]
+                        .trim_end_matches(".csv")
+                        .into(),
+                    role: Role::Server,
+                    samples,
+                };
+                nodes.push((node, (part.share * summary.counts.ops() as f64) as u64));
+            }
+            Err(error) => faults.push(unreadable(name, &error)),
+        }
+    }
+    for client in clients {
+        let samples = client.results.resources.clone();
+        nodes.extend(samples.map(|samples| {
+            let node = NodeSeries {
+                name: client.name.trim_start_matches("client-").into(),
+                role: Role::Client,
+                samples,
+            };
+            (node, client.results.summary.counts.ops())
+        }));
+    }
+    Ok(nodes)
 }
 
 fn read_clients(dir: &Path, faults: &mut Vec<String>) -> Result<Vec<Client>, MergeError> {
@@ -225,6 +320,14 @@ fn common_secs(clients: &[Client], faults: &mut Vec<String>) -> usize {
     };
     let common = clients.iter().map(secs).min().unwrap_or(0);
     let longest = clients.iter().map(secs).max().unwrap_or(0);
+    let by_hand = |client: &Client| {
+        let mut findings = client.results.summary.findings.iter();
+        findings.any(|finding| finding.rule == Rule::EndedByHand)
+    };
+    if clients.iter().any(by_hand) {
+        // The word passes from one to the other, who may see one more second.
+        return common;
+    }
     if let Some(short) = clients.iter().find(|client| secs(client) < longest) {
         faults.push(format!(
             "All clients must measure the same seconds, but {} has {common} of {longest}; look at \
@@ -266,7 +369,7 @@ fn merge_latency(clients: &[Client], secs: usize) -> LatencyLog {
     }
 }
 
-/// Sums and rates; verdict and reasons are still the first client's.
+/// Sums and rates; verdict and findings are still the first client's.
 fn merge_summaries(clients: &[Client], series: &Series, latency: &LatencyLog) -> Summary {
     let summaries: Vec<&Summary> = clients.iter().map(|c| &c.results.summary).collect();
     let sum = |field: fn(&Summary) -> u64| summaries.iter().map(|s| field(s)).sum::<u64>();
@@ -283,6 +386,8 @@ fn merge_summaries(clients: &[Client], series: &Series, latency: &LatencyLog) ->
     let total = |count: fn(&Row) -> u64| series.rows.iter().map(count).sum::<u64>();
     let rate = |count: u64| count as f64 / (series.secs() as f64).max(1.0);
     let per_server = merge_servers(&summaries, series);
+    let most =
+        |figure: fn(&Summary) -> f64| summaries.iter().map(|s| figure(s)).fold(0.0, f64::max);
     Summary {
         ops_per_sec: rate(total(Row::ops)),
         reads_per_sec: rate(total(|row| row.reads)),
@@ -300,6 +405,12 @@ fn merge_summaries(clients: &[Client], series: &Series, latency: &LatencyLog) ->
         bytes_sent: sum(|s| s.bytes_sent),
         bytes_received: sum(|s| s.bytes_received),
         counts,
+        nodes: Vec::new(),
+        busiest_worker: most(|s| s.busiest_worker),
+        clock: Offset {
+            bound_secs: most(|s| s.clock.bound_secs),
+            ..Offset::default()
+        },
         clients: summaries.len() as u32,
         workload,
         ..summaries[0].clone()
@@ -327,9 +438,26 @@ fn merge_servers(summaries: &[&Summary], series: &Series) -> Vec<ServerPart> {
         for (sum, part) in parts.iter_mut().zip(&summary.per_server) {
             sum.answered.add(&part.answered);
             sum.unknown.add(&part.unknown);
+            sum.told = both_told(sum.told, part.told);
         }
     }
     parts
+}
+
+/// What two clients were told by one server: the clock as the first compared it.
+fn both_told(first: Option<Told>, second: Option<Told>) -> Option<Told> {
+    let (Some(first), Some(second)) = (first, second) else {
+        return first.or(second);
+    };
+    let busiest = first
+        .busiest_thread
+        .into_iter()
+        .chain(second.busiest_thread);
+    Some(Told {
+        on_client_machine: first.on_client_machine || second.on_client_machine,
+        busiest_thread: busiest.reduce(f64::max),
+        clock: first.clock,
+    })
 }
 
 /// Each server's rates by the series; what it answered is not filled in.
@@ -349,23 +477,23 @@ pub(crate) fn server_parts(
             share: sum as f64 / (all as f64).max(1.0),
             answered: Kinds::default(),
             unknown: Kinds::default(),
+            told: None,
         }
     };
     addresses.enumerate().map(part).collect()
 }
 
 /// Servers whose totals do not fit what all clients together counted.
-fn servers_do_not_fit(parts: &[ServerPart], servers: &[Option<Served>]) -> Vec<String> {
-    let mut reasons = Vec::new();
+fn servers_do_not_fit(parts: &[ServerPart], servers: &[Option<Served>]) -> Vec<Finding> {
     if parts.len() != servers.len() {
-        reasons.push(format!(
+        return vec![failed(format!(
             "The run had {} servers, but there are statistics of {} (server-*.csv); look at the \
              servers' logs.",
             parts.len(),
             servers.len()
-        ));
-        return reasons;
+        ))];
     }
+    let mut findings = Vec::new();
     for (part, served) in parts.iter().zip(servers) {
         let Some(served) = served else { continue };
         if part.unknown.total() > 0 {
@@ -373,14 +501,16 @@ fn servers_do_not_fit(parts: &[ServerPart], servers: &[Option<Served>]) -> Vec<S
             // fate is unknown are a reason already.
             continue;
         }
-        reasons.extend(counts_do_not_fit(&Account {
+        let reason = counts_do_not_fit(&Account {
             name: format!("{} ({})", part.address, served.name),
             answered: part.answered,
             unknown: part.unknown,
             served: Some(served.kinds),
-        }));
+        });
+        let rule = Rule::CountsDoNotFit;
+        findings.extend(reason.map(|reason| Finding { rule, reason }));
     }
-    reasons
+    findings
 }
 
 #[cfg(test)]

@@ -1,6 +1,11 @@
 use super::*;
+use crate::driver::results::nodes::tests::samples;
 use crate::driver::results::summary::tests::example;
-use crate::driver::results::{LATENCY_FILE, SERIES_FILE, SUMMARY_FILE};
+use crate::driver::results::{LATENCY_FILE, RESOURCES_FILE, SERIES_FILE, SUMMARY_FILE};
+use crate::driver::verdict::Verdict;
+
+/// What the runs here are in any case: three seconds, with all operations on one of two servers.
+const ALWAYS: [Rule; 2] = [Rule::TooShort, Rule::HoldsBack];
 
 /// A run's directory of its own, removed at the end.
 struct Run(PathBuf);
@@ -44,14 +49,15 @@ impl Run {
         merge(&self.0).unwrap()
     }
 
-    /// Merges to INVALID with one reason that names all `words`.
+    /// Merges to INVALID with one grave reason, which names all `words`.
     fn expect_invalid(&self, words: &[&str]) -> Results {
         let merged = self.merge();
         let Summary {
-            verdict, reasons, ..
+            findings, reasons, ..
         } = &merged.summary;
-        assert_eq!(*verdict, Verdict::Invalid);
-        assert_eq!(reasons.len(), 1, "{reasons:?}");
+        assert_eq!(merged.summary.verdict, Verdict::Invalid);
+        let grave = |finding: &&Finding| finding.rule.verdict() == Verdict::Invalid;
+        assert_eq!(findings.iter().filter(grave).count(), 1, "{reasons:?}");
         for word in words {
             assert!(reasons[0].contains(word), "{word}: {reasons:?}");
         }
@@ -76,7 +82,12 @@ fn two_clients_add_up() {
     let run = Run::new("sum");
     let merged = run.merge();
     let summary = &merged.summary;
-    assert_eq!(summary.verdict, Verdict::Valid, "{:?}", summary.reasons);
+    let rules: Vec<Rule> = summary
+        .findings
+        .iter()
+        .map(|finding| finding.rule)
+        .collect();
+    assert_eq!(rules, ALWAYS, "{:?}", summary.reasons);
     assert_eq!((summary.clients, summary.ops_per_sec), (2, 2000.0));
     assert_eq!(summary.counts.ops(), 6000);
     assert_eq!(summary.hit_rate, Some(1.0));
@@ -155,8 +166,9 @@ fn the_last_row_of_a_server_that_died_may_be_old() {
     let run = Run::new("died");
     run.write_server(0, "2,5600,5600,290,0,0\n");
     let mut cut_off = example(2, 3);
-    cut_off.summary.verdict = Verdict::Invalid;
-    cut_off.summary.reasons.push("Server 0 was lost.".into());
+    cut_off
+        .summary
+        .judge(vec![failed("Server 0 was lost.".into())]);
     cut_off.summary.per_server[0].unknown.gets = 8192;
     let place = "1/2".into();
     cut_off.summary.flags.insert("client".into(), place);
@@ -200,8 +212,7 @@ fn the_worst_client_decides_and_is_named() {
     let run = Run::new("worst");
     let mut bad = example(2, 3);
     bad.summary.flags.insert("client".into(), "1/2".into());
-    bad.summary.verdict = Verdict::Invalid;
-    bad.summary.reasons.push("Broken.".into());
+    bad.summary.judge(vec![failed("Broken.".into())]);
     run.write_client(1, &bad);
     let merged = run.expect_invalid(&["client-node3: Broken."]);
     assert_eq!(merged.summary.counts.ops(), 6000);
@@ -214,13 +225,25 @@ fn what_all_say_is_said_once() {
         let mut results = example(2, 3);
         let place = format!("{client}/2");
         results.summary.flags.insert("client".into(), place);
-        results.summary.verdict = Verdict::Qualified;
-        results.summary.reasons.push("Unchecked.".into());
+        let own = |rule, reason: &str| Finding {
+            rule,
+            reason: reason.into(),
+        };
+        // What a client says of its own seconds is said anew of all.
+        results.summary.judge(vec![
+            own(Rule::NotVerified, "Unchecked."),
+            own(Rule::Trend, "Rising."),
+        ]);
         run.write_client(client, &results);
     }
     let summary = run.merge().summary;
     assert_eq!(summary.verdict, Verdict::Qualified);
-    assert_eq!(summary.reasons, ["Unchecked."]);
+    let rules: Vec<Rule> = summary
+        .findings
+        .iter()
+        .map(|finding| finding.rule)
+        .collect();
+    assert_eq!(rules, [Rule::NotVerified, ALWAYS[0], ALWAYS[1]]);
 }
 
 #[test]
@@ -228,4 +251,86 @@ fn nodes_are_ordered_by_number() {
     let mut names = ["server-node10.csv", "server-node9.csv"];
     names.sort_by_key(|name| number_in(name));
     assert_eq!(names, ["server-node9.csv", "server-node10.csv"]);
+}
+
+#[test]
+fn an_early_end_by_hand_may_leave_one_more_second() {
+    let run = Run::new("hand");
+    for client in 0..2 {
+        let mut results = example(2, 3);
+        let place = format!("{client}/2");
+        results.summary.flags.insert("client".into(), place);
+        let (rule, reason) = (Rule::EndedByHand, "By hand.".into());
+        results.summary.judge(vec![Finding { rule, reason }]);
+        if client == 1 {
+            results.series.rows.pop();
+            results.latency.intervals.pop();
+        }
+        run.write_client(client, &results);
+    }
+    let summary = run.merge().summary;
+    assert_eq!(summary.verdict, Verdict::Qualified, "{:?}", summary.reasons);
+    assert_eq!(summary.measured_secs, 2.0);
+}
+
+#[test]
+fn windows_that_lie_apart_are_invalid() {
+    let run = Run::new("apart");
+    let mut late = example(2, 3);
+    late.summary.flags.insert("client".into(), "1/2".into());
+    late.latency.start_unix_time += 0.25;
+    run.write_client(1, &late);
+    run.expect_invalid(&["client-node2 and client-node3", "0.250 s"]);
+    late.summary.clock.bound_secs = 0.25;
+    run.write_client(1, &late);
+    assert_eq!(run.merge().summary.verdict, Verdict::Qualified);
+}
+
+#[test]
+fn all_nodes_are_on_the_clock_of_client_0() {
+    let run = Run::new("nodes");
+    let ahead_secs = 3_600.0;
+    for server in 0..2 {
+        let samples = samples(1_790_000_000.0 + ahead_secs, 5);
+        let file = run.0.join(format!("resources-node{server}.csv"));
+        fs::write(file, samples.to_csv()).unwrap();
+    }
+    for client in 0..2 {
+        let mut results = example(2, 3);
+        let place = format!("{client}/2");
+        results.summary.flags.insert("client".into(), place);
+        for part in &mut results.summary.per_server {
+            part.told = Some(Told {
+                on_client_machine: false,
+                busiest_thread: Some(0.25 * (client + 1) as f64),
+                clock: Offset {
+                    secs: -ahead_secs,
+                    bound_secs: 0.001,
+                },
+            });
+        }
+        run.write_client(client, &results);
+    }
+    let merged = run.merge();
+    merged.write(&run.0).unwrap();
+    let csv = fs::read_to_string(run.0.join("nodes.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 1 + 4 * 3, "{csv}");
+    assert!(
+        csv.contains("\n3,1790000003.000,node1,server,2,1.000,"),
+        "{csv}"
+    );
+    let nodes = &merged.summary.nodes;
+    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names, ["node0", "node1", "node2", "node3"]);
+    // One core for 3 seconds and the 6,000 operations that the first server answered.
+    assert_eq!(nodes[0].cpu_ns_per_op, 500_000.0);
+    let told = merged.summary.per_server[0].told.unwrap();
+    assert_eq!(told.busiest_thread, Some(0.5));
+}
+
+#[test]
+fn broken_samples_are_named() {
+    let run = Run::new("samples");
+    fs::write(run.client(1).join(RESOURCES_FILE), "nonsense\n").unwrap();
+    assert!(run.merge().summary.reasons[0].contains("resources.csv"));
 }

@@ -2,21 +2,26 @@
 //!
 //! ```text
 //! args -> config -> run (main thread) <--- report: seconds, failures --- control (one a worker)
-//!                    | barrier            ---- command: load, run, ... -->  | connections
+//!                    | barrier, clock     ---- command: load, run, ... -->  | connections
 //!                    | board: the workers' seconds                          | task: fills buffers
-//!                    v                                                      | batch: one request
-//!        outcome -> verdict -> results/ -> report                           | tally: counts
+//!                    | look, status: how busy threads are                   | batch: one request
+//!                    | watch: what the machine uses                         | tally: counts
+//!                    v
+//!        outcome -> verdict -> results/ -> report
 //! merge: the clients' and servers' result files -> verdict -> results/
+//! verify: the workload alone -> verdict's tests
 //! ```
 
 mod args;
 mod barrier;
 mod batch;
 mod board;
+mod clock;
 mod config;
 mod control;
 mod host;
 mod lane;
+mod look;
 mod lookup;
 mod merge;
 mod outcome;
@@ -24,9 +29,12 @@ mod report;
 mod results;
 mod run;
 mod screen;
+mod status;
 mod tally;
 mod task;
 mod verdict;
+mod verify;
+mod watch;
 mod worker;
 
 use std::ffi::OsString;
@@ -47,6 +55,8 @@ use verdict::Verdict;
 const FAILED: u8 = 1;
 /// The command line cannot be understood.
 const WRONG_USAGE: u8 = 2;
+/// The run was QUALIFIED, and only a VALID one is good enough.
+const NOT_VALID: u8 = 3;
 /// Ended by hand with true figures: what shells give for SIGINT.
 const INTERRUPTED: u8 = 130;
 
@@ -73,7 +83,8 @@ pub(crate) fn main(typed: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let done = match args.command {
         None => measure(&args.run),
-        Some(Command::Merge { dir }) => merge_files(Path::new(&dir)),
+        Some(Command::Merge { dir, strict }) => merge_files(Path::new(&dir), strict),
+        Some(Command::VerifyWorkload { run, servers }) => verify_workload(&run, &servers),
         Some(Command::Get { key, hosts }) => one(&hosts.hosts, &key, &Lookup::Get),
         Some(Command::Put { key, value, hosts }) => one(&hosts.hosts, &key, &Lookup::Put(value)),
         Some(Command::Delete { key, hosts }) => one(&hosts.hosts, &key, &Lookup::Delete),
@@ -100,19 +111,25 @@ fn measure(typed: &RunArgs) -> anyhow::Result<ExitCode> {
     let written = output.map_or(Ok(()), |dir| results.write(&dir));
     say(report::report(&results.summary));
     written?;
-    let code = exit_code(&results);
+    let code = exit_code(&results, typed.strict);
     Ok(match interrupted && code == 0 {
         true => ExitCode::from(INTERRUPTED),
         false => ExitCode::from(code),
     })
 }
 
-fn merge_files(dir: &Path) -> anyhow::Result<ExitCode> {
+fn verify_workload(typed: &RunArgs, servers: &Option<String>) -> anyhow::Result<ExitCode> {
+    let proof = verify::verify(&Config::new(typed)?, config::servers(servers)?)?;
+    say(&proof.text);
+    Ok(ExitCode::from(if proof.passed { 0 } else { FAILED }))
+}
+
+fn merge_files(dir: &Path, strict: bool) -> anyhow::Result<ExitCode> {
     let results = merge::merge(dir)?;
     let written = results.write(dir);
     say(report::report(&results.summary));
     written?;
-    Ok(ExitCode::from(exit_code(&results)))
+    Ok(ExitCode::from(exit_code(&results, strict)))
 }
 
 fn one(hosts: &Option<String>, key: &str, lookup: &Lookup) -> anyhow::Result<ExitCode> {
@@ -121,8 +138,9 @@ fn one(hosts: &Option<String>, key: &str, lookup: &Lookup) -> anyhow::Result<Exi
     Ok(ExitCode::from(if found { 0 } else { FAILED }))
 }
 
-fn exit_code(results: &Results) -> u8 {
+fn exit_code(results: &Results, strict: bool) -> u8 {
     match results.summary.verdict {
+        Verdict::Qualified if strict => NOT_VALID,
         Verdict::Valid | Verdict::Qualified => 0,
         Verdict::Invalid => FAILED,
     }

@@ -1,20 +1,24 @@
 //! From what was counted to the results of a client.
 
-use std::time::Duration;
-
-use batchkv_workload::fingerprint;
+use batchkv_telemetry::Series as Samples;
+use batchkv_workload::{SkewSample, fingerprint};
 
 use super::board::Board;
+use super::clock::Offset;
 use super::config::Config;
 use super::control::Outcome;
 use super::host::Host;
-use super::merge::server_parts;
+use super::look::{Looks, server_facts};
+use super::merge::{run_facts, server_parts};
 use super::results::Results;
 use super::results::latency::micros;
+use super::results::nodes::{NodeSeries, Role};
 use super::results::series::Series;
 use super::results::summary::{FORMAT_VERSION, Framing, Hottest, ServerPart, Summary};
 use super::tally::Volume;
-use super::verdict::{Account, Checks, Facts, judge};
+use super::verdict::{
+    Account, Checks, Facts, Finding, Node, Verdict, judge, judge_node, judge_run,
+};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -25,8 +29,13 @@ pub(crate) struct Ending {
     pub(crate) failures: Vec<String>,
     /// Ended by hand.
     pub(crate) interrupted: bool,
-    /// The window's start, since 1970.
-    pub(crate) start: Duration,
+    /// The window's start, in seconds since 1970 by the clock of client 0.
+    pub(crate) start_unix_time: f64,
+    /// This client's clock against that one.
+    pub(crate) clock: Offset,
+    pub(crate) looks: Looks,
+    /// What this machine used; `None` where the kernel does not count.
+    pub(crate) samples: Option<Samples>,
 }
 
 /// The results of a client's run.
@@ -34,40 +43,106 @@ pub(crate) struct Ending {
 /// # Errors
 /// When the client's place is none, which the configuration excludes.
 pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow::Result<Results> {
-    let (series, latency) = board.files(ending.start);
+    let (start, clock) = (ending.start_unix_time, ending.clock);
+    let (series, latency) = board.files(start);
+    let resources = ending.samples.clone().map(|mut samples| {
+        samples.shift(clock.secs);
+        samples
+    });
+    let node = |samples: &Samples| own_node(config, samples);
+    let nodes: Vec<NodeSeries> = resources.iter().map(node).collect();
+    let per_server = per_server(config, &series, &ending);
+    let facts = facts(config, board, &per_server, ending);
+    let mut summary = summary(config, board, &facts, per_server)?;
+    let part = |node: &NodeSeries| node.part(start, series.secs(), facts.counts.ops());
+    summary.nodes = nodes.iter().filter_map(part).collect();
+    summary.clock = clock;
+    summary.latency_us = micros(&latency.total());
+    let findings = findings(config, &facts, &summary, &series);
+    summary.judge(findings);
+    Ok(Results {
+        summary,
+        series,
+        latency,
+        resources,
+        nodes,
+    })
+}
+
+fn own_node(config: &Config, samples: &Samples) -> NodeSeries {
+    NodeSeries {
+        name: format!("client {}", config.place.client),
+        role: Role::Client,
+        samples: samples.clone(),
+    }
+}
+
+fn per_server(config: &Config, series: &Series, ending: &Ending) -> Vec<ServerPart> {
+    let mut parts = server_parts(config.hosts.iter().cloned(), series);
+    let accounts = ending.outcomes.iter().flat_map(|outcome| &outcome.accounts);
+    for (server, account) in accounts {
+        parts[*server].answered.add(&account.answered);
+        parts[*server].unknown.add(&account.unknown);
+    }
+    for (server, part) in parts.iter_mut().enumerate() {
+        part.told = ending.looks.told(server, ending.clock);
+    }
+    parts
+}
+
+/// What the verdict looks at in this client.
+fn facts(config: &Config, board: &Board, servers: &[ServerPart], ending: Ending) -> Facts {
     let mut checks = Checks::default();
     let mut examples = Vec::new();
-    let mut accounts: Vec<(usize, Account)> = Vec::new();
+    let mut accounts: Vec<Account> = Vec::new();
     for outcome in ending.outcomes {
         checks.add(&outcome.checks);
         examples.extend(outcome.examples);
-        accounts.extend(outcome.accounts);
+        accounts.extend(outcome.accounts.into_iter().map(|(_, account)| account));
     }
-    let per_server = per_server(config, &series, &accounts);
-    let facts = Facts {
-        counts: board.counts(),
-        mix: *config.spec.mix(),
+    let (counts, spec) = (board.counts(), &config.spec);
+    let (client, tasks) = (config.place.client, config.tasks);
+    let server = |part: &ServerPart| server_facts(&part.address, part.told);
+    Facts {
+        counts,
+        mix: *spec.mix(),
+        skew: SkewSample::draw(spec, config.seed, client, tasks, counts.ops()),
         loaded: config.load,
         verify: config.verify,
+        short_values: spec.has_short_values(),
         checks,
         examples,
-        accounts: accounts.into_iter().map(|(_, account)| account).collect(),
+        accounts,
         failures: ending.failures,
         interrupted: ending.interrupted,
-    };
-    let judgement = judge(&facts);
-    let rate = |count: u64| count as f64 / (series.secs() as f64).max(1.0);
-    let counts = facts.counts;
+        offered: None,
+        repeated_answers: false,
+        busiest_worker: ending.looks.busiest_worker(),
+        servers: servers.iter().map(server).collect(),
+    }
+}
+
+/// The summary, without what the nodes used and what is to be thought of it.
+fn summary(
+    config: &Config,
+    board: &Board,
+    facts: &Facts,
+    per_server: Vec<ServerPart>,
+) -> anyhow::Result<Summary> {
+    let (counts, checks) = (facts.counts, &facts.checks);
     let Volume { traffic, payload } = board.volume();
     // A window that ends inside a frame may have its payload but not yet its bytes.
     let framing_sent = traffic.bytes_sent.saturating_sub(payload.bytes_sent);
     let framing_received = traffic
         .bytes_received
         .saturating_sub(payload.bytes_received);
-    let summary = Summary {
+    let secs = board.window().len() as f64;
+    let rate = |count: u64| count as f64 / secs.max(1.0);
+    Ok(Summary {
         format_version: FORMAT_VERSION,
-        verdict: judgement.verdict,
-        reasons: judgement.reasons,
+        verdict: Verdict::Valid,
+        reasons: Vec::new(),
+        findings: Vec::new(),
         ops_per_sec: rate(counts.ops()),
         reads_per_sec: rate(counts.reads),
         writes_per_sec: rate(counts.writes()),
@@ -76,34 +151,36 @@ pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow:
         verify_failures: checks.failures(config.load),
         errors: checks.errors,
         unknown_ops: facts.accounts.iter().map(|a| a.unknown.total()).sum(),
-        measured_secs: series.secs() as f64,
-        latency_us: micros(&latency.total()),
+        measured_secs: secs,
+        latency_us: None,
         hottest_server: Hottest::of(&per_server),
         per_server,
         framing_bytes: Framing::new(framing_sent, framing_received, &counts),
         bytes_sent: traffic.bytes_sent,
         bytes_received: traffic.bytes_received,
         counts,
+        nodes: Vec::new(),
+        busiest_worker: facts.busiest_worker,
+        clock: Offset::default(),
         clients: 1,
         workload: workload(config)?,
         flags: named(config.flags()),
         host: Host::here(),
         commit: env!("BATCHKV_COMMIT").into(),
-    };
-    Ok(Results {
-        summary,
-        series,
-        latency,
     })
 }
 
-fn per_server(config: &Config, series: &Series, accounts: &[(usize, Account)]) -> Vec<ServerPart> {
-    let mut parts = server_parts(config.hosts.iter().cloned(), series);
-    for (server, account) in accounts {
-        parts[*server].answered.add(&account.answered);
-        parts[*server].unknown.add(&account.unknown);
+/// All rules that can be applied here. Several clients' seconds are judged together, when they are merged.
+fn findings(config: &Config, facts: &Facts, summary: &Summary, series: &Series) -> Vec<Finding> {
+    let mut findings = judge(facts);
+    for part in &summary.nodes {
+        findings.extend(judge_node(&Node::new("the client's machine", &part.usage)));
     }
-    parts
+    if config.place.clients == 1 {
+        let run = run_facts(series, &summary.per_server, Vec::new());
+        findings.extend(judge_run(&run));
+    }
+    findings
 }
 
 /// Names and values that define the workload, one line that says it all, and the fingerprint.

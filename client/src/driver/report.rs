@@ -9,7 +9,7 @@ use super::verdict::Verdict;
 /// The readable summary; its last line is `throughput N.NN ops/s`.
 pub(crate) fn report(summary: &Summary) -> String {
     let mut text = String::from("\n");
-    for part in [verdict, figures, servers, circumstances] {
+    for part in [verdict, figures, servers, nodes, circumstances] {
         // Writing to a string cannot fail.
         let _ = part(summary, &mut text);
     }
@@ -20,7 +20,11 @@ pub(crate) fn report(summary: &Summary) -> String {
 fn verdict(summary: &Summary, text: &mut String) -> std::fmt::Result {
     match summary.verdict {
         Verdict::Valid => writeln!(text, "verdict     VALID: every check passed")?,
-        other => writeln!(text, "verdict     {other}")?,
+        Verdict::Qualified => writeln!(
+            text,
+            "verdict     QUALIFIED: true, to be read with this in mind"
+        )?,
+        Verdict::Invalid => writeln!(text, "verdict     INVALID: wrong, or not provably right")?,
     }
     for reason in &summary.reasons {
         writeln!(text, "            - {reason}")?;
@@ -107,6 +111,31 @@ fn servers(summary: &Summary, text: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
+fn nodes(summary: &Summary, text: &mut String) -> std::fmt::Result {
+    for node in &summary.nodes {
+        let usage = &node.usage;
+        writeln!(
+            text,
+            "node        {}: {:.2} of {} cores busy, {:.0} ns of the program's CPU time and {:.1} bytes \
+             of its interfaces, both ways, an operation; {:.0} MB of memory",
+            node.name,
+            usage.busy_cores(),
+            usage.cores,
+            node.cpu_ns_per_op,
+            node.bytes_per_op,
+            usage.process_memory_bytes / 1e6,
+        )?;
+    }
+    let told = summary.per_server.iter().filter_map(|part| part.told);
+    let busiest = told.filter_map(|told| told.busiest_thread).reduce(f64::max);
+    let server = busiest.map_or("unknown".into(), |part| format!("{:.0} %", 100.0 * part));
+    writeln!(
+        text,
+        "threads     busiest of a client {:.0} % of the window, busiest of a server {server}",
+        100.0 * summary.busiest_worker
+    )
+}
+
 fn circumstances(summary: &Summary, text: &mut String) -> std::fmt::Result {
     let workload = |name: &str| summary.workload.get(name).map_or("?", String::as_str);
     let loaded = match flag(summary, "load") {
@@ -153,7 +182,9 @@ mod tests {
         summary.verdict = Verdict::Qualified;
         summary.reasons.push("Because.".into());
         let text = report(&summary);
-        assert!(text.starts_with("\nverdict     QUALIFIED\n            - Because.\n"));
+        assert!(text.starts_with(
+            "\nverdict     QUALIFIED: true, to be read with this in mind\n            - Because.\n"
+        ));
         assert_eq!(text.lines().last(), Some("throughput 1000.00 ops/s"));
         assert!(text.contains("10.10.1.2:8080: 0 ops/s, 0.0 % of all"));
         assert!(text.contains("framing     2.50 bytes of these an operation, 2.25 an answer"));

@@ -1,20 +1,23 @@
 //! A measured run, from the main thread: connect, load, warm up, measure, settle.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{sleep_until, timeout};
 
-use super::barrier::{Barrier, Meeting};
+use super::barrier::{Barrier, BarrierError, Meeting, Parting};
 use super::board::Board;
+use super::clock::{Clock, Offset};
 use super::config::{Config, ConfigError};
 use super::control::{self, Command, Message, Outcome, Report};
+use super::look::Looks;
 use super::outcome::{Ending, results};
 use super::results::Results;
 use super::screen::{counted, grouped, say};
+use super::watch::Watch;
 
 /// Time for all clients to come to the first meeting: ssh and builds differ.
 const JOIN_TIME: Duration = Duration::from_secs(60);
@@ -34,12 +37,13 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<(Results, bool)> {
     let config = Arc::new(config);
     let mut signals = Signals::new().context("signals cannot be waited for")?;
     let agreement = config.agreement();
-    let join = Barrier::join(&config.place, &agreement, JOIN_TIME);
+    let clock = Clock::new();
+    let join = Barrier::join(&config.place, &agreement, JOIN_TIME, clock);
     let (barrier, id) = tokio::select! {
         joined = join => joined?,
         () = signals.wait() => bail!("ended by hand before the run began"),
     };
-    let mut run = Run::start(Arc::clone(&config), id, signals)?;
+    let mut run = Run::start(Arc::clone(&config), id, signals, clock)?;
     run.barrier = Some(barrier);
     run.connect().await?;
     let window_start = run.stages().await;
@@ -75,6 +79,11 @@ struct Run {
     signals: Signals,
     /// Gone once this client will not come to the others' meetings any more.
     barrier: Option<Barrier>,
+    clock: Clock,
+    /// Of this client's clock to client 0's.
+    offset: Offset,
+    looks: Looks,
+    watch: Watch,
     board: Board,
     connections: usize,
     /// Workers that have said the last thing that was waited for.
@@ -87,7 +96,7 @@ struct Run {
 }
 
 impl Run {
-    fn start(config: Arc<Config>, id: u16, signals: Signals) -> anyhow::Result<Self> {
+    fn start(config: Arc<Config>, id: u16, signals: Signals, clock: Clock) -> anyhow::Result<Self> {
         let (report, reports) = unbounded_channel();
         let start = |index| control::start(Arc::clone(&config), id, index, report.clone());
         let workers = (0..config.threads).map(start).collect::<Result<_, _>>();
@@ -96,6 +105,10 @@ impl Run {
             reports,
             signals,
             barrier: None,
+            clock,
+            offset: Offset::default(),
+            looks: Looks::new(clock),
+            watch: Watch::start(),
             board: Board::new(config.threads, config.hosts.len()),
             connections: 0,
             done: 0,
@@ -125,6 +138,7 @@ impl Run {
             counted(connections, "connection"),
             counted(threads, "worker thread"),
         ));
+        self.looks.connect(&self.config.hosts).await;
         Ok(())
     }
 
@@ -155,6 +169,10 @@ impl Run {
         let secs = self.config.measured_secs;
         self.command(Command::Measure(start, secs));
         let end = start + Duration::from_secs(secs);
+        self.wait_until(start).await;
+        self.looks.look().await;
+        self.wait_until(end).await;
+        self.looks.look().await;
         self.all_done(Some(end + DRAIN_TIME)).await;
         self.meet(Meeting::Stopped, MEETING_TIME).await;
         Some(start)
@@ -223,21 +241,32 @@ impl Run {
             }
         };
         tokio::select! {
-            who = gone => {
-                self.barrier = None;
-                self.failures.push(format!(
-                    "All clients must go on until the end, but {who} ended early; look at its log."
-                ));
-            }
+            parting = gone => match parting {
+                Parting::ByHand => self.end_by_hand().await,
+                Parting::Gone(who) => {
+                    self.barrier = None;
+                    self.failures.push(format!(
+                        "All clients must go on until the end, but {who} ended early; look at its log."
+                    ));
+                }
+            },
             report = self.reports.recv() => match report {
                 Some((_, message)) => self.take(message),
                 // The senders are gone with their threads.
                 None => self.done = self.workers.len(),
             },
-            () = self.signals.wait(), if !self.interrupted => self.interrupted = true,
+            () = self.signals.wait(), if !self.interrupted => self.end_by_hand().await,
             () = late => return false,
         }
         true
+    }
+
+    /// Ends the run early, and tells the other clients that nothing failed.
+    async fn end_by_hand(&mut self) {
+        self.interrupted = true;
+        if let Some(mut barrier) = self.barrier.take() {
+            barrier.end_by_hand().await;
+        }
     }
 
     fn take(&mut self, message: Message) {
@@ -277,19 +306,30 @@ impl Run {
             tokio::pin!(meet);
             loop {
                 tokio::select! {
-                    met = &mut meet => break met,
+                    met = &mut meet => break met.map_err(Some),
                     _ = self.event(None) => if self.is_ending() {
-                        return None;
+                        break Err(None);
                     },
                 }
             }
         };
+        self.offset = barrier.offset();
         match met {
             Ok(start) => {
                 self.barrier = Some(barrier);
                 Some(start.into())
             }
-            Err(error) => {
+            Err(None) => {
+                if self.interrupted {
+                    barrier.end_by_hand().await;
+                }
+                None
+            }
+            Err(Some(BarrierError::ByHand(_))) => {
+                self.interrupted = true;
+                None
+            }
+            Err(Some(error)) => {
                 self.failures.push(format!(
                     "All clients must meet, but {error}; look at its log."
                 ));
@@ -310,12 +350,15 @@ impl Run {
             self.failures
                 .push("Every worker must end, but one does not; please report it.".into());
         }
-        let start = window_start.map_or(UNIX_EPOCH, |start| SystemTime::now() - start.elapsed());
+        let start = window_start.map_or(0.0, |start| self.clock.at(start));
         let ending = Ending {
             outcomes: self.outcomes,
             failures: self.failures,
             interrupted: self.interrupted,
-            start: start.duration_since(UNIX_EPOCH).unwrap_or_default(),
+            start_unix_time: start + self.offset.secs,
+            clock: self.offset,
+            looks: self.looks,
+            samples: self.watch.finish().await,
         };
         let results = results(&self.config, &self.board, ending)?;
         Ok((results, self.interrupted))

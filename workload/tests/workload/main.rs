@@ -5,6 +5,7 @@ mod history;
 mod keys;
 mod shares;
 mod simulation;
+mod skew;
 mod specs;
 mod stale;
 mod statistics;

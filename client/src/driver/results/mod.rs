@@ -1,6 +1,7 @@
-//! The three files of a client, and of a whole run: what they hold, how they are written and read.
+//! The files of a client, and of a whole run: what they hold, how they are written and read.
 
 pub(crate) mod latency;
+pub(crate) mod nodes;
 pub(crate) mod series;
 pub(crate) mod summary;
 
@@ -8,7 +9,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use batchkv_telemetry::Series as Samples;
 use latency::LatencyLog;
+use nodes::NodeSeries;
 use series::Series;
 use summary::Summary;
 
@@ -16,6 +19,9 @@ use summary::Summary;
 pub(crate) const SUMMARY_FILE: &str = "summary.json";
 pub(crate) const SERIES_FILE: &str = "throughput.csv";
 pub(crate) const LATENCY_FILE: &str = "latency.hlog";
+pub(crate) const NODES_FILE: &str = "nodes.csv";
+/// A client's only: its samples as they were taken, but for the clock.
+pub(crate) const RESOURCES_FILE: &str = "resources.csv";
 
 /// Why a result file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +38,10 @@ pub(crate) struct Results {
     pub(crate) summary: Summary,
     pub(crate) series: Series,
     pub(crate) latency: LatencyLog,
+    /// A client's own samples, by the clock of client 0; none in a whole run's results.
+    pub(crate) resources: Option<Samples>,
+    /// The nodes that could be looked at; not read back.
+    pub(crate) nodes: Vec<NodeSeries>,
 }
 
 /// Makes `dir` and sees that files can be written there, before a run is done for nothing. What is
@@ -47,7 +57,7 @@ pub(crate) fn prepare(dir: &Path) -> io::Result<()> {
 }
 
 impl Results {
-    /// Writes the three files into `dir`, which is created if absent; the summary last.
+    /// Writes the files into `dir`, which is created if absent; the summary last.
     ///
     /// # Errors
     /// When a file cannot be written; the error names it.
@@ -59,23 +69,36 @@ impl Results {
         };
         put(SERIES_FILE, self.series.to_csv().as_bytes())?;
         put(LATENCY_FILE, &self.latency.to_bytes())?;
+        let start = self.latency.start_unix_time;
+        let nodes = nodes::to_csv(&self.nodes, start, self.series.secs());
+        put(NODES_FILE, nodes.as_bytes())?;
+        if let Some(resources) = &self.resources {
+            put(RESOURCES_FILE, resources.to_csv().as_bytes())?;
+        }
         put(SUMMARY_FILE, self.summary.to_json().as_bytes())
     }
 
-    /// Reads what [`write`](Self::write) wrote.
+    /// Reads what [`write`](Self::write) wrote. A client on a machine that does not count leaves no
+    /// samples.
     ///
     /// # Errors
-    /// When a file is missing, damaged or cut off.
+    /// When another file is missing, or one is damaged or cut off.
     pub(crate) fn read(dir: &Path) -> Result<Self, ReadError> {
         let summary = parse(dir, SUMMARY_FILE, Summary::from_json)?;
         let series = parse(dir, SERIES_FILE, Series::from_csv)?;
         let latency = parse(dir, LATENCY_FILE, |text| {
             LatencyLog::from_bytes(text.as_bytes())
         })?;
+        let resources = match parse(dir, RESOURCES_FILE, Samples::from_csv) {
+            Err(ReadError::Io(_, error)) if error.kind() == io::ErrorKind::NotFound => None,
+            resources => Some(resources?),
+        };
         Ok(Self {
             summary,
             series,
             latency,
+            resources,
+            nodes: Vec::new(),
         })
     }
 }
@@ -124,6 +147,7 @@ mod tests {
         assert_eq!(read.summary.to_json(), results.summary.to_json());
         assert_eq!(read.series, results.series);
         assert_eq!(read.latency.intervals, results.latency.intervals);
+        assert_eq!(read.resources, results.resources);
     }
 
     #[test]

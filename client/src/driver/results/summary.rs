@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::clock::Offset;
 use super::super::host::Host;
-use super::super::verdict::{Kinds, Verdict};
+use super::super::verdict::{Finding, Kinds, Verdict, verdict_of};
+use super::nodes::NodePart;
 
 /// Version of the file; it changes when a key changes its meaning or goes away.
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -19,6 +21,8 @@ pub(crate) struct Summary {
     pub(crate) verdict: Verdict,
     /// Sentences: what was expected, what was seen, what to do.
     pub(crate) reasons: Vec<String>,
+    /// The reasons with the rules that gave them.
+    pub(crate) findings: Vec<Finding>,
     pub(crate) ops_per_sec: f64,
     pub(crate) reads_per_sec: f64,
     pub(crate) writes_per_sec: f64,
@@ -46,6 +50,13 @@ pub(crate) struct Summary {
     /// Where the load's skew limits the run; null with a single server.
     pub(crate) hottest_server: Option<Hottest>,
     pub(crate) counts: Counts,
+    /// What each node used that could be looked at.
+    pub(crate) nodes: Vec<NodePart>,
+    /// The part of the window, 0 to 1, that the busiest worker thread was busy.
+    pub(crate) busiest_worker: f64,
+    /// The client's clock against that of client 0, whose times are in these files; the bound is the
+    /// greatest of all clients.
+    pub(crate) clock: Offset,
     /// Clients that are in these figures.
     pub(crate) clients: u32,
     /// Name and value of all that defines the workload, and its fingerprint.
@@ -126,6 +137,19 @@ pub(crate) struct ServerPart {
     pub(crate) answered: Kinds,
     /// What it was sent and did not answer, from the first to the last request.
     pub(crate) unknown: Kinds,
+    /// What the server told of itself; null when it does not answer such questions.
+    pub(crate) told: Option<Told>,
+}
+
+/// What a server tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    /// Whether it runs on the machine of a client.
+    pub(crate) on_client_machine: bool,
+    /// The part of the window, 0 to 1, that its busiest thread was busy.
+    pub(crate) busiest_thread: Option<f64>,
+    /// What to add to the server's times to get those of these files.
+    pub(crate) clock: Offset,
 }
 
 /// Operations of the measured window by kind, and what the gets among them found. A
@@ -187,6 +211,17 @@ impl Counts {
 }
 
 impl Summary {
+    /// Takes what was found: verdict, reasons, rules.
+    pub(crate) fn judge(&mut self, mut findings: Vec<Finding>) {
+        findings.sort_by_key(|finding| finding.rule);
+        self.verdict = verdict_of(&findings);
+        self.reasons = findings
+            .iter()
+            .map(|finding| finding.reason.clone())
+            .collect();
+        self.findings = findings;
+    }
+
     pub(crate) fn to_json(&self) -> String {
         let json = serde_json::to_string_pretty(self);
         json.expect("maps with text keys and plain values have no encoding that fails") + "\n"
@@ -211,6 +246,7 @@ impl Summary {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::super::latency::{LatencyLog, latencies, micros};
+    use super::super::nodes::tests::samples;
     use super::super::series::{Row, Series};
     use super::super::{Results, median};
     use super::*;
@@ -251,11 +287,13 @@ pub(crate) mod tests {
             share: if k == 0 { 1.0 } else { 0.0 },
             answered: if k == 0 { kinds } else { Kinds::default() },
             unknown: Kinds::default(),
+            told: None,
         };
         let summary = Summary {
             format_version: FORMAT_VERSION,
             verdict: Verdict::Valid,
             reasons: Vec::new(),
+            findings: Vec::new(),
             ops_per_sec: 1000.0,
             reads_per_sec: 950.0,
             writes_per_sec: 50.0,
@@ -280,6 +318,9 @@ pub(crate) mod tests {
                 hits: 950 * secs,
                 ..Counts::default()
             },
+            nodes: Vec::new(),
+            busiest_worker: 0.5,
+            clock: Offset::default(),
             clients: 1,
             workload: BTreeMap::from([("fingerprint".into(), "00".into())]),
             flags: BTreeMap::from([("client".into(), "0/1".into()), ("seed".into(), "1".into())]),
@@ -290,6 +331,8 @@ pub(crate) mod tests {
             summary,
             series,
             latency,
+            resources: Some(samples(1_790_000_000.0, secs)),
+            nodes: Vec::new(),
         }
     }
 

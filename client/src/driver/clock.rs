@@ -1,0 +1,138 @@
+//! One time axis for all nodes of a run: the clock of client 0.
+//!
+//! Clocks are compared as NTP does: who asks notes when it asked and when the answer came, and the other's
+//! reading lies between the two. Of several readings the one with the shortest way counts, and half of
+//! that way bounds its error.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// Readings for one comparison.
+pub(crate) const READINGS: usize = 8;
+
+/// Seconds since 1970, from a clock that never jumps: the system's at the start, then a steady one's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    started: Instant,
+    started_unix_secs: f64,
+}
+
+/// How another clock relates to ours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Offset {
+    /// What to add to our time to get the other's.
+    pub(crate) secs: f64,
+    /// How far that may be off.
+    pub(crate) bound_secs: f64,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            started: Instant::now(),
+            started_unix_secs: unix.unwrap_or_default().as_secs_f64(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> f64 {
+        self.at(Instant::now())
+    }
+
+    /// The time of an instant of this process.
+    pub(crate) fn at(&self, instant: Instant) -> f64 {
+        let after = instant
+            .saturating_duration_since(self.started)
+            .as_secs_f64();
+        let before = self
+            .started
+            .saturating_duration_since(instant)
+            .as_secs_f64();
+        self.started_unix_secs + after - before
+    }
+}
+
+impl Offset {
+    /// From one reading: when we asked, what the other said, when its answer came.
+    pub(crate) fn reading(asked_secs: f64, said_secs: f64, answered_secs: f64) -> Self {
+        Self {
+            secs: said_secs - (asked_secs + answered_secs) / 2.0,
+            bound_secs: (answered_secs - asked_secs) / 2.0,
+        }
+    }
+
+    /// The best of several readings.
+    pub(crate) fn best(readings: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let closer = |a: &Self, b: &Self| a.bound_secs.total_cmp(&b.bound_secs);
+        readings.into_iter().min_by(closer)
+    }
+
+    /// This offset, with a bound that covers a later one as well: clocks drift.
+    pub(crate) fn covering(self, later: Self) -> Self {
+        let bound_secs = (later.secs - self.secs).abs() + later.bound_secs;
+        Self {
+            bound_secs: bound_secs.max(self.bound_secs),
+            ..self
+        }
+    }
+
+    /// What to add to the other clock's time to get ours, and from there to a third's time.
+    pub(crate) fn back_to(self, third: Self) -> Self {
+        Self {
+            secs: third.secs - self.secs,
+            bound_secs: third.bound_secs + self.bound_secs,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Clock {
+    /// A clock that is wrong.
+    pub(crate) fn wrong_by(secs: f64) -> Self {
+        let mut clock = Self::new();
+        clock.started_unix_secs += secs;
+        clock
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_shortest_way_decides_and_bounds_the_error() {
+        // The other is 100 s ahead; its readings are taken at different places of the way.
+        let readings = [
+            (10.0, 110.9, 11.0),
+            (20.0, 120.01, 20.04),
+            (30.0, 130.0, 31.0),
+        ];
+        let offsets = readings.map(|(asked, said, came)| Offset::reading(asked, said, came));
+        let best = Offset::best(offsets).unwrap();
+        assert!((best.secs - 99.99).abs() < 1e-9 && (best.bound_secs - 0.02).abs() < 1e-9);
+        assert!((best.secs - 100.0).abs() <= best.bound_secs);
+    }
+
+    #[test]
+    fn a_bound_covers_drift_and_both_ways() {
+        let offset = |secs, bound_secs| Offset { secs, bound_secs };
+        let covered = offset(5.0, 0.001).covering(offset(5.25, 0.125));
+        assert_eq!(covered, offset(5.0, 0.375));
+        assert_eq!(
+            offset(7.0, 1.0).back_to(offset(2.0, 0.5)),
+            offset(-5.0, 1.5)
+        );
+    }
+
+    #[test]
+    fn instants_before_the_start_have_a_time_too() {
+        let clock = Clock::new();
+        let [before, after] = [
+            clock.at(clock.started - Duration::from_secs(2)),
+            clock.at(clock.started + Duration::from_secs(3)),
+        ];
+        assert_eq!(after - before, 5.0);
+    }
+}

@@ -1,0 +1,208 @@
+//! Trying to make the driver believe a wrong number from an honest server: a proxy between the two changes
+//! single frames on their way.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails there
+
+mod driver;
+
+use driver::{SMALL, Scratch, Server, client};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// First bytes of the bodies that are changed, see `batchkv_protocol::frame`.
+const TAG_REQUEST: u8 = 5;
+const TAG_ANSWER: u8 = 6;
+/// An answer with a value of 128 bytes: tag, length, value.
+const VALUE_ANSWER_BYTES: usize = 2 + 128;
+const VALUE_ANSWER_HEAD: [u8; 2] = [0, 128];
+
+/// What the proxy does to a frame that it may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// A bit of the value that a request ends with: the server stores what was never written.
+    CorruptsRequests,
+    RepeatsRequests,
+    DropsRequests,
+    /// A bit of the last value in an answer.
+    CorruptsAnswers,
+    /// The last two values in an answer change places.
+    SwapsAnswers,
+    RepeatsAnswers,
+    DropsAnswers,
+    DelaysAnswers,
+    /// Ends the connection instead of answering.
+    Cuts,
+}
+
+/// Frames of the kind that is changed between two changes.
+const CHANGED_ONE_IN: usize = 20;
+const DELAY: Duration = Duration::from_millis(20);
+
+impl Fault {
+    fn tag(self) -> u8 {
+        match self {
+            Self::CorruptsRequests | Self::RepeatsRequests | Self::DropsRequests => TAG_REQUEST,
+            _ => TAG_ANSWER,
+        }
+    }
+
+    /// Whether this fault can be made in a frame, its length in front.
+    fn fits(self, frame: &[u8]) -> bool {
+        let value = |from_end: usize| {
+            let start = frame.len().checked_sub(from_end * VALUE_ANSWER_BYTES);
+            start.is_some_and(|start| frame[start..].starts_with(&VALUE_ANSWER_HEAD))
+        };
+        frame.get(4) == Some(&self.tag())
+            && match self {
+                Self::CorruptsAnswers => value(1),
+                Self::SwapsAnswers => value(1) && value(2),
+                // A get would end with a key, which is a decimal number here.
+                Self::CorruptsRequests => {
+                    let value_bytes = frame.iter().nth_back(128);
+                    value_bytes == Some(&128) && !frame[frame.len() - 1].is_ascii_digit()
+                }
+                _ => true,
+            }
+    }
+
+    /// What goes on instead of the frame.
+    fn change(self, mut frame: Vec<u8>) -> io::Result<Vec<u8>> {
+        match self {
+            Self::CorruptsRequests | Self::CorruptsAnswers => {
+                *frame.last_mut().unwrap() ^= 1;
+                Ok(frame)
+            }
+            Self::SwapsAnswers => {
+                let middle = frame.len() - VALUE_ANSWER_BYTES;
+                let (before, last) = frame.split_at_mut(middle);
+                before[middle - VALUE_ANSWER_BYTES..].swap_with_slice(last);
+                Ok(frame)
+            }
+            Self::RepeatsRequests | Self::RepeatsAnswers => Ok(frame.repeat(2)),
+            Self::DropsRequests | Self::DropsAnswers => Ok(Vec::new()),
+            Self::DelaysAnswers => {
+                thread::sleep(DELAY);
+                Ok(frame)
+            }
+            Self::Cuts => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+}
+
+/// Starts a proxy in front of `server` and gives its address.
+fn proxy(server: &str, fault: Fault) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = server.to_owned();
+    let seen = Arc::new(AtomicUsize::new(0));
+    thread::spawn(move || {
+        for near in listener.incoming() {
+            let (near, far) = (near.unwrap(), TcpStream::connect(&server).unwrap());
+            for (from, to) in [(&near, &far), (&far, &near)] {
+                let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                to.set_nodelay(true).unwrap();
+                let seen = Arc::clone(&seen);
+                thread::spawn(move || {
+                    // Either end may go away at any time.
+                    let _ = forward(&from, &to, fault, &seen);
+                    let _ = from.shutdown(Shutdown::Both);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
+    address
+}
+
+/// Passes frames on until one side ends.
+fn forward(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    fault: Fault,
+    seen: &AtomicUsize,
+) -> io::Result<()> {
+    loop {
+        let mut frame = vec![0; 4];
+        from.read_exact(&mut frame)?;
+        let body_bytes = u32::from_le_bytes(frame[..4].try_into().unwrap()) as usize;
+        frame.resize(4 + body_bytes, 0);
+        from.read_exact(&mut frame[4..])?;
+        if fault.fits(&frame) {
+            let number = seen.fetch_add(1, Ordering::Relaxed) + 1;
+            if number.is_multiple_of(CHANGED_ONE_IN) || fault == Fault::DelaysAnswers {
+                frame = fault.change(frame)?;
+            }
+        }
+        to.write_all(&frame)?;
+    }
+}
+
+/// Runs the client through a faulty proxy; gives its exit status and summary.
+fn run(fault: Fault) -> (i32, serde_json::Value) {
+    let server = Server::start(0, 1);
+    let scratch = Scratch::new(&format!("proxy-{fault:?}"));
+    let (address, output) = (proxy(&server.address, fault), scratch.path().display());
+    let (code, text, complaints) = client(&format!("--hosts {address} {SMALL} --output {output}"));
+    assert!(text.contains("verdict "), "{fault:?}: {text}{complaints}");
+    (code, scratch.summary(""))
+}
+
+/// The run is INVALID, among others by this rule.
+fn caught(fault: Fault, rule: &str) {
+    let (code, summary) = run(fault);
+    assert_eq!(
+        (code, &summary["verdict"]),
+        (1, &"INVALID".into()),
+        "{summary}"
+    );
+    let findings = summary["findings"].as_array().unwrap();
+    assert!(
+        findings.iter().any(|finding| finding["rule"] == rule),
+        "{fault:?}: {summary}"
+    );
+}
+
+#[test]
+fn values_that_change_on_their_way_are_found() {
+    caught(Fault::CorruptsRequests, "wrong-values");
+    caught(Fault::CorruptsAnswers, "wrong-values");
+}
+
+#[test]
+fn values_that_change_places_are_another_keys() {
+    caught(Fault::SwapsAnswers, "wrong-values");
+}
+
+#[test]
+fn repeated_requests_and_answers_are_found() {
+    caught(Fault::RepeatsRequests, "failed");
+    caught(Fault::RepeatsAnswers, "failed");
+}
+
+#[test]
+fn dropped_requests_and_answers_are_unknown() {
+    caught(Fault::DropsRequests, "unknown");
+    caught(Fault::DropsAnswers, "unknown");
+}
+
+#[test]
+fn connections_that_are_cut_are_failures() {
+    caught(Fault::Cuts, "failed");
+    caught(Fault::Cuts, "unknown");
+}
+
+#[test]
+fn a_slow_way_is_no_fault_and_shows_in_the_latency() {
+    let (code, summary) = run(Fault::DelaysAnswers);
+    assert_eq!(
+        (code, &summary["verdict"]),
+        (0, &"QUALIFIED".into()),
+        "{summary}"
+    );
+    let p50_us = summary["latency_us"]["p50"].as_f64().unwrap();
+    assert!(p50_us >= DELAY.as_secs_f64() * 1e6, "{summary}");
+}

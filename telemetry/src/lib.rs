@@ -1,0 +1,15 @@
+//! What a node uses while it takes part in a run: cores, memory, network, threads.
+//!
+//! ```text
+//! kernel --sample::Sampler, once a second--> a row --> Series (CSV) --usage--> Usage of a window
+//! ```
+//!
+//! [`sample`] reads the kernel's counters (Linux), [`series`] is pure: rows of numbers, their file, and
+//! what grew between two moments.
+#![forbid(unsafe_code)]
+
+pub mod sample;
+pub mod series;
+
+pub use sample::{Sampler, machine, threads_cpu};
+pub use series::{Series, Usage};
