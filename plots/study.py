@@ -188,8 +188,9 @@ def read(directory: Path) -> Study:
         if study["format_version"] != FORMAT_VERSION:
             found = study["format_version"]
             raise StudyError(f"{path}: format_version {found}, expected {FORMAT_VERSION}")
-        points = [_point(point) for point in study["points"]]
-        runs, broken = _runs(directory / "results.jsonl")
+        axes = [axis["name"] for axis in study.get("axes", ())]
+        points = [_point(point, axes) for point in study["points"]]
+        runs, broken = _runs(directory / "results.jsonl", axes)
         return Study(
             name=study["name"],
             title=study.get("title") or study["name"],
@@ -206,10 +207,15 @@ def read(directory: Path) -> Study:
         raise StudyError(f"{path} is no study: {error!r}") from None
 
 
-def _point(point: dict) -> Point:
+def _in_order(values: dict[str, object], axes: list[str]) -> dict[str, object]:
+    """A point's values in the order of the study's axes."""
+    return {axis: values[axis] for axis in dict.fromkeys([*axes, *values]) if axis in values}
+
+
+def _point(point: dict, axes: list[str]) -> Point:
     return Point(
         part=point.get("part") or "",
-        values=point["point"],
+        values=_in_order(point["point"], axes),
         command=point["command"],
         runs={verdict: point.get(verdict.lower(), 0) for verdict in VERDICTS},
         metrics={
@@ -222,7 +228,7 @@ def _point(point: dict) -> Point:
     )
 
 
-def _runs(path: Path) -> tuple[list[Run], int]:
+def _runs(path: Path, axes: list[str]) -> tuple[list[Run], int]:
     """The runs in their order, and how many lines could not be read.
 
     Of two lines of one run the later counts: it was done again.
@@ -230,7 +236,7 @@ def _runs(path: Path) -> tuple[list[Run], int]:
     runs, broken = {}, 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            run = _run(json.loads(line))
+            run = _run(json.loads(line), axes)
         except (ValueError, KeyError, TypeError):
             broken += 1
             continue
@@ -238,10 +244,10 @@ def _runs(path: Path) -> tuple[list[Run], int]:
     return sorted(runs.values(), key=lambda run: run.order), broken
 
 
-def _run(row: dict) -> Run:
+def _run(row: dict, axes: list[str]) -> Run:
     return Run(
         part=row.get("part") or "",
-        values=row["point"],
+        values=_in_order(row["point"], axes),
         repetition=row["repetition"],
         order=row["order"],
         command=row["command"],

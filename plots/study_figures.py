@@ -92,8 +92,11 @@ def throughput(data: Study) -> Drawn:
 
 @picture
 def latency(data: Study) -> Drawn:
-    """The mean and the percentiles over each swept axis, a panel for each."""
+    """The mean and the percentiles over each swept axis; of several lines, a panel for each."""
     for part, points, axis in _axes_of(data, "latency_p99_us"):
+        if len(_series(points, axis)) == 1:
+            yield _named("latency", "Response time", part, axis), _percentiles(points, axis)
+            continue
         panels = {"sharex": True, "sharey": True, "layout": "constrained"}
         figure, grid = pyplot.subplots(2, 2, figsize=(SIZE_INCHES[0], 5.0), **panels)
         for axes, (metric, name) in zip(grid.flat, LATENCIES, strict=True):
@@ -107,6 +110,19 @@ def latency(data: Study) -> Drawn:
         _milliseconds(grid[0, 0].yaxis, [p.median(m) for p in points for m, _ in LATENCIES])
         _legend(figure, points, axis)
         yield _named("latency", "Response time", part, axis), figure
+
+
+def _percentiles(points: list[Point], axis: str) -> Figure:
+    """One setting's mean and percentiles, a line for each."""
+    figure, axes = new_axes()
+    for index, (metric, name) in enumerate(LATENCIES):
+        _curves(axes, points, axis, metric, US_TO_MS, index)
+        colour, marker = _look(index)
+        axes.plot([], [], color=colour, marker=marker, markersize=5, label=name)
+    axes.set_ylabel("response time (ms)")
+    _milliseconds(axes.yaxis, [p.median(m) for p in points for m, _ in LATENCIES])
+    _legend(figure, points, axis)
+    return figure
 
 
 @picture
@@ -299,10 +315,15 @@ def _series(points: list[Point], axis: str) -> dict[str, list[Point]]:
     return lines
 
 
-def _curves(axes: Axes, points: list[Point], axis: str, metric: str, factor: float) -> None:
-    """A metric over an axis: a line for each setting of the other axes, with its intervals."""
+def _curves(
+    axes: Axes, points: list[Point], axis: str, metric: str, factor: float, first: int = 0
+) -> None:
+    """A metric over an axis: a line for each setting of the other axes, with its intervals.
+
+    `first` is the place of its first line among all lines of the picture.
+    """
     places = _place_axis(axes, axis, study.swept(points)[axis])
-    for index, line in enumerate(_series(points, axis).values()):
+    for index, line in enumerate(_series(points, axis).values(), start=first):
         colour, marker = _look(index)
         drawn = [point for point in line if metric in point.metrics]
         drawn.sort(key=lambda point: places[point.values[axis]])

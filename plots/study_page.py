@@ -199,6 +199,8 @@ def _axes(points: list[Point]) -> list[str]:
 def _points_table(part: str, points: list[Point]) -> Table:
     axes = _axes(points)
     known = [m for m in METRICS if any(m[0] in point.metrics for point in points)]
+    if all(point.median("hottest_server_share") == 1 for point in points):  # a single server
+        known = [m for m in known if m[0] != "hottest_server_share"]
 
     def row(point: Point) -> list[Cell]:
         cells = _axis_cells(axes, point.values)
