@@ -108,7 +108,7 @@ def _notices(data: Study) -> list[str]:
         if len(names) > 1:
             said.append(f"The runs are of {len(names)} {what}: compare their points with care.")
     if data.broken_lines:
-        said.append(f"{data.broken_lines} lines of results.jsonl could not be read.")
+        said.append(f"Lines of results.jsonl that could not be read: {data.broken_lines}.")
     return said
 
 

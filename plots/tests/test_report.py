@@ -90,7 +90,7 @@ def test_a_cut_off_line_is_reported(small: Path) -> None:
     lines = (small / "results.jsonl").read_bytes()
     (small / "results.jsonl").write_bytes(lines[:-40])
     assert report(small).returncode == 0
-    assert "1 lines of results.jsonl could not be read." in (small / "report.html").read_text()
+    assert "results.jsonl that could not be read: 1." in (small / "report.html").read_text()
 
 
 def test_a_run_that_was_done_again_counts_once(small: Path) -> None:
