@@ -6,8 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage='Usage: ./test.sh [--install-system-packages]
 
-  --install-system-packages   install what some tests need (sshd, ssh, ss) with apt-get, as root
-                              or by sudo, and let a skipped test count as a failure'
+  --install-system-packages   install what some tests need (sshd, ssh, ss, chromium) with apt-get,
+                              as root or by sudo, and let a skipped test count as a failure'
 
 install=no
 for word in "$@"; do
@@ -38,6 +38,8 @@ if [ "$install" = yes ]; then
     install_package sshd openssh-server
     install_package ssh openssh-client
     install_package ss iproute2
+    install_package chromium chromium
+    install_package chromedriver chromium-driver
     # sshd run as root wants this directory, which a boot would make.
     if [ "$(id -u)" = 0 ]; then mkdir -p /run/sshd; fi
     pytest_flags=(-p tests.no_skips)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 
@@ -23,7 +24,7 @@ def main(argv: list[str]) -> int:
         if config.help:
             print(USAGE, end="")
             return 0
-        return run(config)
+        return run(config, shlex.join(["./run-cluster.sh", *argv]))
     except LaunchError as error:
         warn(str(error))
         return error.exit_code

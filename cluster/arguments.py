@@ -11,7 +11,7 @@ from cluster.errors import UsageError
 USAGE = """\
 Usage: ./run-cluster.sh [servers] [clients] [server_args] [client_args] [flags]
 
-Builds batchkv, starts its servers and clients, and leaves results and plots in logs/latest/.
+Builds batchkv, starts its servers and clients, and leaves results, pictures and report.html in logs/latest/.
 Without flags: the nodes of this CloudLab experiment, half of them servers; elsewhere one server
 and one client on this machine.
 
@@ -32,7 +32,7 @@ Where:
 
   --bin-dir DIR        run the programs in DIR and build nothing
   --logs DIR           where results go (default: logs)
-  --no-plots           draw no pictures
+  --no-plots           draw no pictures, make no report
   --strict             exit with 3 when the run is only QUALIFIED
   --help               this text
 

@@ -31,13 +31,17 @@ def warn(text: str) -> None:
     print(f"run-cluster.sh: {text}", file=sys.stderr, flush=True)
 
 
-def run(config: Config) -> int:
-    """Does the whole run; its exit code. Raises LaunchError where it could not be done."""
+def run(config: Config, command: str) -> int:
+    """Does the whole run; its exit code. Raises LaunchError where it could not be done.
+
+    `command` is what was typed; it is kept with the results, so that the run can be repeated.
+    """
     nodes = choose_nodes(config)
     programs, python = prepare(config)
     shells = [shell_for(node, config.ssh_options) for node in nodes]
     surveys = survey.survey_all(shells, programs)
     run_dir = results.make_run_dir(config.logs, datetime.now())
+    (run_dir / "command.txt").write_text(command + "\n", encoding="utf-8")
     scratch = f"/tmp/batchkv-{run_dir.name}-{secrets.token_hex(4)}"
     interrupt: KeyboardInterrupt | None = None
     failures: list[LaunchError] = []
@@ -228,10 +232,12 @@ def conclude(client: Path, python: Path | None, run_dir: Path, strict: bool) -> 
     """Merges, draws and prints the closing lines; the run's exit code."""
     code = results.merge(client, run_dir, strict)
     summary = run_dir / "summary.json"
-    plot = tools.CHECKOUT / "plots" / "plot.py"
-    if python and summary.exists() and not results.draw(python, plot, run_dir):
-        warn("the plots could not be drawn: see above")
-        code = code or 1
+    if python and summary.exists():
+        if results.draw(python, tools.CHECKOUT, run_dir):
+            say(f"report      {run_dir / 'report.html'}")
+        else:
+            warn("the report could not be made: see above")
+            code = code or 1
     for line in results.closing_lines(summary):
         say(line)
     return code

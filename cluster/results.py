@@ -59,9 +59,10 @@ def merge(client: Path, run_dir: Path, strict: bool) -> int:
     return subprocess.run(command, check=False).returncode
 
 
-def draw(python: Path, plot: Path, run_dir: Path) -> bool:
-    """Draws the pictures; what went wrong was printed by the program that draws."""
-    return subprocess.run([python, plot, run_dir], check=False).returncode == 0
+def draw(python: Path, checkout: Path, run_dir: Path) -> bool:
+    """Draws the pictures and makes report.html; what went wrong was printed on the way."""
+    command = [python, "-m", "plots.report", run_dir]
+    return subprocess.run(command, cwd=checkout, check=False).returncode == 0
 
 
 def closing_lines(summary_file: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The pictures of a run. Lines differ in style and marker: print without colour reads."""
+"""A run's pictures. Lines differ in style and marker: print without colour reads."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display
-
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-DPI = 200
-SIZE_INCHES = (7.0, 3.6)
-# Colour-blind safe (Okabe and Ito), dark enough to tell from white in print.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-STYLES = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+from plots.hdr_log import Interval
+from plots.style import (
+    COLOURS,
+    INK,
+    MARKERS,
+    SIZE_INCHES,
+    STYLES,
+    ms_text,
+    new_axes,
+    ops_text,
+    plain,
+    save,
+)
+
+OVER_TIME = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"), (1.0, "max"))
 LABELLED_PERCENTILES = (50, 90, 99, 99.9, 99.99)
 # Room that a label takes to its right, as a factor on the logarithmic axis.
 LABEL_WIDTH = 20
@@ -49,9 +53,9 @@ class Node:
 
 def draw_throughput(data: Throughput, note: str, path: Path) -> None:
     """Total and each server's operations a second. `note` is put behind the title."""
-    figure, axes = _axes()
+    figure, axes = new_axes()
     alone = "o" if len(data.seconds) == 1 else None  # a line of one point would not be seen
-    axes.plot(data.seconds, data.total, color="black", marker=alone, linewidth=1.8, label="total")
+    axes.plot(data.seconds, data.total, color=INK, marker=alone, linewidth=1.8, label="total")
     # One server's line would lie on the total.
     for index, ops in enumerate(data.servers if len(data.servers) > 1 else []):
         axes.plot(
@@ -74,18 +78,18 @@ def draw_throughput(data: Throughput, note: str, path: Path) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: ops_text(value)))
     if len(data.servers) > 1:
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_latency(counts: Counter[int], note: str, path: Path) -> None:
     """The percentile curve. `counts`: highest value of a slot in nanoseconds -> operations."""
-    figure, axes = _axes()
+    figure, axes = new_axes()
     shares, values = percentile_curve(counts)
     # The position of a share is the number of operations of which one takes longer: 99 % lie at
     # 100. A slot's step begins at the share below it, so the maximum has a place on the axis too.
     positions = [1 / (1 - share) for share in shares[:-1]]
     end = positions[-1] * 1.5
-    axes.step([*positions, end], [*values[1:], values[-1]], where="post", color="black")
+    axes.step([*positions, end], [*values[1:], values[-1]], where="post", color=INK)
     _mark_percentiles(axes, counts, positions[-1], values[-1])
     axes.set_xscale("log")
     ticks = percentile_ticks(end)
@@ -97,7 +101,64 @@ def draw_latency(counts: Counter[int], note: str, path: Path) -> None:
     axes.set_title(f"Response time of an operation, {ops_text(total)} operations{note}", loc="left")
     axes.set_xlabel("percentile of the operations (%)")
     axes.set_ylabel("response time (ms)")
-    _save(figure, path)
+    save(figure, path)
+
+
+def draw_latency_over_time(intervals: tuple[Interval, ...], note: str, path: Path) -> None:
+    """Each second's own percentiles, so that a stall has a place in time."""
+    figure, axes = new_axes()
+    seconds = [interval.end_secs for interval in intervals if interval.counts]
+    for index, (share, name) in enumerate(OVER_TIME):
+        axes.plot(
+            seconds,
+            [value_at(part.counts, share) / 1e6 for part in intervals if part.counts],
+            color=COLOURS[index],
+            marker=MARKERS[index],
+            markevery=max(1, len(seconds) // 12),
+            markersize=4,
+            linewidth=1.4,
+            label=name,
+        )
+    axes.set_title(f"Response time in each second{note}", loc="left")
+    axes.set_xlabel("time in the measured window (s)")
+    axes.set_ylabel("response time (ms)")
+    axes.set_xlim(0, max(seconds) + 0.5)
+    axes.set_ylim(0, max(value_at(part.counts, 1) for part in intervals if part.counts) * 1.08e-6)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    # The highest line's name on top, as the lines lie.
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, reverse=True)
+    save(figure, path)
+
+
+def draw_shares(
+    shares: list[float], hottest: tuple[float, float] | None, note: str, path: Path
+) -> None:
+    """Each server's share of the operations, beside the range that theory has for the hottest."""
+    figure, axes = new_axes()
+    places = range(len(shares))
+    axes.bar(places, [share * 100 for share in shares], color=COLOURS[0], width=0.6)
+    for place, share in zip(places, shares, strict=True):
+        axes.annotate(
+            f"{share * 100:.1f} %",
+            (place, share * 100),
+            (0, 3),
+            textcoords="offset points",
+            ha="center",
+        )
+    even = 100 / len(shares)
+    axes.axhline(even, color=INK, linestyle="--", linewidth=1.2, label=f"even, {even:.3g} %")
+    if hottest:
+        low, high = (share * 100 for share in hottest)
+        label = f"hottest server in theory,\n{low:.1f} to {high:.1f} %"
+        axes.axhspan(low, high, color=COLOURS[1], alpha=0.25, linewidth=0, zorder=0, label=label)
+    axes.set_title(f"Share of the operations{note}", loc="left")
+    axes.set_xlabel("server")
+    axes.set_ylabel("share of the operations (%)")
+    axes.set_xticks(list(places))
+    axes.set_xlim(-0.6, len(shares) - 0.4)
+    axes.set_ylim(0, max([*shares, *(hottest or ())]) * 115)
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    save(figure, path)
 
 
 def draw_nodes(nodes: list[Node], note: str, path: Path) -> None:
@@ -107,7 +168,7 @@ def draw_nodes(nodes: list[Node], note: str, path: Path) -> None:
         3, 1, figsize=(width, 2 * height), sharex=True, layout="constrained"
     )
     for axes in rows:
-        _plain(axes)
+        plain(axes)
     for index, node in enumerate(nodes):
         look = {
             "color": COLOURS[index % len(COLOURS)],
@@ -133,7 +194,7 @@ def draw_nodes(nodes: list[Node], note: str, path: Path) -> None:
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: ops_text(value)))
     cpu.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _mark_percentiles(axes: Axes, counts: Counter[int], end: float, maximum: float) -> None:
@@ -149,7 +210,7 @@ def _mark_percentiles(axes: Axes, counts: Counter[int], end: float, maximum: flo
 def _label(
     axes: Axes, x: float, y: float, name: str, offset_points: tuple[int, int], side: str
 ) -> None:
-    axes.plot(x, y, marker="o", color="black", markersize=4)
+    axes.plot(x, y, marker="o", color=INK, markersize=4)
     axes.annotate(
         f"{name}  {ms_text(y)} ms",
         (x, y),
@@ -195,33 +256,3 @@ def median(values: list[float]) -> float:
     ordered = sorted(values)
     middle = len(ordered) // 2
     return (ordered[middle] + ordered[~middle]) / 2
-
-
-def ms_text(value: float) -> str:
-    """Three digits, never an exponent: 1,290 or 12.3 or 0.0123."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def ops_text(value: float) -> str:
-    """A count with its SI prefix: 13.2 M, 640 k, 0."""
-    for limit, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= limit:
-            return f"{value / limit:.3g} {prefix}"
-    return f"{value:.3g}"
-
-
-def _axes() -> tuple[Figure, Axes]:
-    figure, axes = pyplot.subplots(figsize=SIZE_INCHES, layout="constrained")
-    _plain(axes)
-    return figure, axes
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(True, color="0.88", linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=DPI)
-    pyplot.close(figure)

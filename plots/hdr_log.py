@@ -38,18 +38,26 @@ class LogError(ValueError):
 
 
 @dataclass(frozen=True)
-class Log:
-    """The intervals of a log, added up."""
+class Interval:
+    """One line of a log."""
 
+    end_secs: float  # since the log's start
     counts: Counter[int]  # highest value of a slot, in the log's recorded unit -> recorded values
-    intervals: int
+
+
+@dataclass(frozen=True)
+class Log:
+    """A log's intervals, one by one and added up."""
+
+    counts: Counter[int]
+    intervals: tuple[Interval, ...]
     broken_lines: tuple[int, ...]  # numbers of lines that could not be read, from 1
 
 
 def read_log(path: Path) -> Log:
     """Reads a whole log; a line that is cut off or damaged is skipped and reported."""
     counts: Counter[int] = Counter()
-    intervals = 0
+    intervals = []
     broken = []
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
         if not line.strip() or line.startswith(("#", '"')):
@@ -60,11 +68,15 @@ def read_log(path: Path) -> Log:
         try:
             if len(fields) != 4:
                 raise LogError(f"{len(fields)} fields instead of 4")
-            counts.update(decode_histogram(fields[3]))
-            intervals += 1
-        except LogError:
+            interval = Interval(
+                float(fields[0]) + float(fields[1]), Counter(decode_histogram(fields[3]))
+            )
+        except ValueError:  # LogError is one
             broken.append(number)
-    return Log(counts, intervals, tuple(broken))
+            continue
+        intervals.append(interval)
+        counts.update(interval.counts)
+    return Log(counts, tuple(intervals), tuple(broken))
 
 
 def decode_histogram(text: str) -> dict[int, int]:

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Draws a run's result files: `plots/plot.py logs/latest`.
+"""Draws a run's result files: `python -m plots.plot logs/latest`.
 
-Reads throughput.csv and latency.hlog (nodes.csv and the verdict from summary.json too, if they are
-there) and writes throughput.png, latency.png and nodes.png beside them. What can be drawn is drawn; it
-ends with exit code 1 and a sentence that names the file when a picture could not be drawn at all.
+Reads throughput.csv and latency.hlog (and the verdict and the servers' shares from summary.json,
+and nodes.csv, if they are there) and writes the pictures beside them, each as PNG and as SVG. What
+can be drawn is drawn; it ends with exit code 1 and a sentence that names the file when a picture
+could not be drawn at all.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ import sys
 from pathlib import Path
 
 try:
-    import figures
+    from plots import figures, hdr_log, placement
 except ModuleNotFoundError as error:
     sys.exit(
         f"plot.py: the Python package {error.name} is missing. run-cluster.sh sets it up; by hand: "
         "python3 -m venv .venv && .venv/bin/pip install -r plots/requirements.txt, then "
-        ".venv/bin/python plots/plot.py DIR"
+        ".venv/bin/python -m plots.plot DIR"
     )
-import hdr_log
 
 
 class FileProblem(Exception):
@@ -99,13 +99,68 @@ def _require(path: Path) -> None:
         raise FileProblem(f"{path} is empty")
 
 
-def verdict_note(path: Path) -> str:
-    """What a title says of a run that is not plainly valid."""
+def read_summary(directory: Path) -> dict:
+    """A run's summary.json; empty where there is none that can be read."""
     try:
-        verdict = json.loads(path.read_text(encoding="utf-8"))["verdict"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return summary if isinstance(summary, dict) else {}
+
+
+def verdict_note(summary: dict) -> str:
+    """What a title says of a run that is not plainly valid."""
+    verdict = summary.get("verdict", "VALID")
     return "" if verdict == "VALID" else f" ({verdict} run)"
+
+
+def draw_throughput(directory: Path, summary: dict) -> None:
+    data = read_throughput(directory / "throughput.csv")
+    figures.draw_throughput(data, verdict_note(summary), directory / "throughput.png")
+
+
+def draw_latency(directory: Path, summary: dict) -> None:
+    log = read_latency(directory / "latency.hlog")
+    note = verdict_note(summary)
+    figures.draw_latency(log.counts, note, directory / "latency.png")
+    figures.draw_latency_over_time(log.intervals, note, directory / "latency-over-time.png")
+
+
+def draw_shares(directory: Path, summary: dict) -> None:
+    """Nothing for a single server: it has all."""
+    shares = [server["share"] for server in summary.get("per_server", ())]
+    if len(shares) > 1:
+        theory = placement.of_workload(summary.get("workload", {}), len(shares))
+        figures.draw_shares(shares, theory, verdict_note(summary), directory / "shares.png")
+
+
+def draw_nodes(directory: Path, summary: dict) -> None:
+    """Nothing where no node told what it used: machines without such counters leave an empty table."""
+    path = directory / "nodes.csv"
+    if path.is_file() and (nodes := read_nodes(path)):
+        figures.draw_nodes(nodes, verdict_note(summary), directory / "nodes.png")
+
+
+# Each draws one or more pictures from a run's directory and its summary.
+DRAWN = {
+    "throughput.png": draw_throughput,
+    "latency.png": draw_latency,
+    "shares.png": draw_shares,
+    "nodes.png": draw_nodes,
+}
+
+
+def draw_run(directory: Path) -> int:
+    """Draws what the directory's files give; how many could not be drawn."""
+    summary = read_summary(directory)
+    problems = 0
+    for name, draw in DRAWN.items():
+        try:
+            draw(directory, summary)
+        except (FileProblem, OSError) as problem:
+            warn(f"{name} was not drawn: {problem}")
+            problems += 1
+    return problems
 
 
 def warn(text: str) -> None:
@@ -120,25 +175,7 @@ def main(arguments: list[str]) -> int:
     if not directory.is_dir():
         warn(f"{directory} is not a directory of result files")
         return 1
-    note = verdict_note(directory / "summary.json")
-    problems = 0
-    try:
-        data = read_throughput(directory / "throughput.csv")
-        figures.draw_throughput(data, note, directory / "throughput.png")
-    except (FileProblem, OSError) as problem:
-        warn(f"throughput.png was not drawn: {problem}")
-        problems += 1
-    try:
-        log = read_latency(directory / "latency.hlog")
-        figures.draw_latency(log.counts, note, directory / "latency.png")
-    except (FileProblem, OSError) as problem:
-        warn(f"latency.png was not drawn: {problem}")
-        problems += 1
-    path = directory / "nodes.csv"
-    # Machines without such counters leave an empty table.
-    if path.is_file() and (nodes := read_nodes(path)):
-        figures.draw_nodes(nodes, note, directory / "nodes.png")
-    return 1 if problems else 0
+    return 1 if draw_run(directory) else 0
 
 
 if __name__ == "__main__":

@@ -39,11 +39,13 @@ def test_one_of_each_by_default(fake: Launcher) -> None:
     files = {str(path.relative_to(fake.latest)) for path in fake.latest.glob("**/*.*")}
     assert files == {
         "summary.json",
+        "command.txt",
         "kvsserver-node0.log",
         "server-node0.csv",
         "kvsclient-node1.log",
         "client-node1/summary.json",
     }
+    assert (fake.latest / "command.txt").read_text().startswith("./run-cluster.sh --local ")
     assert (fake.latest / "kvsserver-node0.log").read_text().startswith("ready 127.0.0.1:")
     assert fake.processes() == []
 

@@ -12,14 +12,11 @@ from pathlib import Path
 
 import pytest
 
-PLOTS = Path(__file__).resolve().parent.parent
+from plots import figures, hdr_log, style
+from plots import plot as plot_module
+
 DATA = Path(__file__).resolve().parent / "data"
-sys.path.insert(0, str(PLOTS))
-
-import figures  # noqa: E402
-import hdr_log  # noqa: E402
-import plot as plot_module  # noqa: E402
-
+CHECKOUT = DATA.parent.parent.parent
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
@@ -32,18 +29,29 @@ def run_dir(tmp_path: Path) -> Path:
 
 
 def plot(directory: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, PLOTS / "plot.py", directory]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, "-m", "plots.plot", directory]
+    return subprocess.run(
+        command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def drawn(path: Path) -> bool:
     return path.is_file() and path.read_bytes().startswith(PNG_MAGIC)
 
 
-def test_draws_both_pictures(run_dir: Path) -> None:
+def test_draws_all_pictures(run_dir: Path) -> None:
     done = plot(run_dir)
     assert (done.returncode, done.stderr) == (0, "")
-    assert drawn(run_dir / "throughput.png") and drawn(run_dir / "latency.png")
+    for name in ("throughput", "latency", "latency-over-time"):
+        assert drawn(run_dir / f"{name}.png")
+        assert "<svg" in (run_dir / f"{name}.svg").read_text()
+
+
+def test_shares_are_drawn_from_the_summary(run_dir: Path) -> None:
+    shares = '{"verdict": "VALID", "per_server": [{"share": 0.4}, {"share": 0.6}], "workload": {}}'
+    (run_dir / "summary.json").write_text(shares)
+    assert plot(run_dir).returncode == 0
+    assert drawn(run_dir / "shares.png")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +123,8 @@ def test_percentiles_are_those_of_the_library_that_wrote_the_log() -> None:
         0.9999: 296222719,
         1.0: 483917823,
     }
-    assert (log.intervals, sum(log.counts.values())) == (30, 983040000)
+    assert (len(log.intervals), sum(log.counts.values())) == (30, 983040000)
+    assert [interval.end_secs for interval in log.intervals] == [float(n) for n in range(1, 31)]
     assert {share: figures.value_at(log.counts, share) for share in expected} == expected
 
 
@@ -141,7 +150,7 @@ def test_a_plain_histogram_reads_like_the_compressed_one() -> None:
 def test_a_tagged_line_is_read(tmp_path: Path) -> None:
     log = tmp_path / "latency.hlog"
     log.write_text(f'"StartTimestamp","Interval"\nTag=a,0.0,1.0,2.0,{intervals()[0]}\n')
-    assert hdr_log.read_log(log).intervals == 1
+    assert len(hdr_log.read_log(log).intervals) == 1
 
 
 def test_percentile_curve_is_monotonic_and_ends_at_one() -> None:
@@ -157,11 +166,8 @@ def test_ticks_reach_as_far_as_the_curve() -> None:
 
 
 def test_numbers_are_short() -> None:
-    assert [figures.ops_text(value) for value in (0, 640_000, 13_240_000)] == [
-        "0",
-        "640 k",
-        "13.2 M",
-    ]
+    values = (0, 640_000, 999_700, 13_240_000)
+    assert [style.ops_text(value) for value in values] == ["0", "640 k", "1 M", "13.2 M"]
 
 
 def test_draws_what_the_nodes_used(run_dir: Path) -> None:

@@ -1,0 +1,101 @@
+"""What is said of a study, on points made for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from plots import findings, placement, study
+from plots.study import Interval, Point
+
+
+def point(throughput: float, p99_us: float = 1000, share: float | None = None, **values) -> Point:
+    metrics = {
+        "throughput": Interval(throughput, throughput * 0.99, throughput * 1.01, 3),
+        "latency_p99_us": Interval(p99_us, None, None, 3),
+    }
+    if share:
+        metrics["hottest_server_share"] = Interval(share, None, None, 3)
+    return Point("", values, "./run-cluster.sh", dict.fromkeys(study.VERDICTS, 0), metrics)
+
+
+def of(points: list[Point]) -> study.Study:
+    return study.Study("s", "S", "sweep", True, 3, 3, "", points, [], 0)
+
+
+def test_the_frontier_leaves_out_what_is_beaten() -> None:
+    slow, beaten, fast = point(1e6, 100), point(2e6, 5000), point(3e6, 2000)
+    assert findings.frontier([beaten, fast, slow]) == [slow, fast]
+
+
+def test_the_knee_is_where_the_frontier_bends() -> None:
+    points = [point(1e6, 100), point(8e6, 200), point(9e6, 5000), point(9.5e6, 100_000)]
+    assert findings.knee(points) is points[1]
+
+
+def test_a_straight_frontier_has_no_knee() -> None:
+    straight = [point(1e6, 100), point(2e6, 1000), point(3e6, 10_000)]
+    assert findings.knee(straight) is None
+    assert findings.knee(straight[:2]) is None
+
+
+def test_scaling_is_measured_against_the_best_with_the_fewest_servers() -> None:
+    points = [
+        point(8e6, servers=1, clients=1, share=1.0),
+        point(10e6, servers=1, clients=2, share=1.0),
+        point(15e6, servers=2, clients=2, share=0.6),
+    ]
+    row = findings.scaling(points)[-1]
+    assert (row.servers, row.speedup, row.ideal) == (2, 1.5, 20e6)
+    assert row.ceiling == pytest.approx(10e6 / 0.6)
+
+
+def test_each_skew_scales_on_its_own() -> None:
+    points = [
+        point(10e6, servers=1, theta=0, share=1.0),
+        point(12e6, servers=1, theta=1.2, share=1.0),
+        point(20e6, servers=2, theta=0, share=0.5),
+        point(12e6, servers=2, theta=1.2, share=0.75),
+    ]
+    speedups = {row.point.values["theta"]: row.speedup for row in findings.scaling(points)}
+    assert speedups == {0: 2.0, 1.2: 1.0}
+
+
+def test_the_best_point_names_its_rivals() -> None:
+    text = findings.sentences(
+        of([point(10e6, tasks=1), point(9.9e6, tasks=8), point(1e6, tasks=64)])
+    )
+    assert text[0].startswith(
+        "The highest throughput is 10 M ops/s (9.9 M to 10.1 M), with tasks 1;"
+    )
+    assert "1 other point's interval overlaps" in text[0]
+
+
+def test_nothing_is_claimed_without_a_run() -> None:
+    assert findings.sentences(of([])) == ["No run counts yet, so there is nothing to compare."]
+
+
+def test_the_hottest_server_is_named_as_a_limit() -> None:
+    servers = [{"share": 0.6, "address": "10.0.0.1:1"}, {"share": 0.4, "address": "10.0.0.2:1"}]
+    said = findings.limits({"per_server": servers, "host": {"cores": 8}})
+    assert len(said) == 1 and "60.0 % of the operations, 1.20 times" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("servers", "low", "high"), [(2, 1.05, 1.12), (4, 1.07, 1.28), (8, 1.24, 1.6), (16, 1.7, 2.0)]
+)
+def test_theory_agrees_with_the_known_ranges(servers: int, low: float, high: float) -> None:
+    """Ranges of the hottest shard over the mean for a million records, theta 0.99, to 8 %."""
+    found_low, found_high = placement.hottest_share(servers, 1_000_000, 0.99)
+    assert found_low * servers < low * 1.08 and found_high * servers > high / 1.08
+    assert found_low * servers > low / 1.08 and found_high * servers < high * 1.25
+
+
+def test_uniform_keys_spread_evenly() -> None:
+    assert placement.hottest_share(4, 1_000_000, 0.0)[1] < 0.26
+
+
+def test_theory_is_silent_on_other_distributions() -> None:
+    known = {"chooser": "zipf", "theta": "0.99", "records": "1000"}
+    assert placement.of_workload(known, 2) is not None
+    assert placement.of_workload(known | {"chooser": "ycsb"}, 2) is None
+    assert placement.of_workload({}, 2) is None
