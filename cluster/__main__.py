@@ -8,7 +8,7 @@ import sys
 
 from cluster.arguments import USAGE, parse
 from cluster.errors import LaunchError
-from cluster.launch import run, warn
+from cluster.launch import find_hosts, run, warn
 
 INTERRUPTED = 130
 
@@ -22,6 +22,10 @@ def main(argv: list[str]) -> int:
         config = parse(argv)
         if config.help:
             print(USAGE, end="")
+            return 0
+        if config.list_nodes:
+            for host in find_hosts(config):
+                print(host.login)
             return 0
         return run(config)
     except LaunchError as error:

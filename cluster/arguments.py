@@ -33,6 +33,8 @@ Where:
   --bin-dir DIR        run the programs in DIR and build nothing
   --logs DIR           where results go (default: logs)
   --no-plots           draw no pictures
+  --list-nodes         print the machines that would be used, one a line, and do nothing else;
+                       none where all programs would run on this machine
   --help               this text
 
 Exit codes: 0 the run's verdict is VALID or QUALIFIED, 1 INVALID or failed, 2 wrong usage.
@@ -46,7 +48,7 @@ VALUE_FLAGS = CLIENT_FLAGS + (
     "--servers", "--clients", "--server-args", "--client-args", "--hosts-file", "--ssh-option",
     "--bin-dir", "--logs",
 )  # fmt: skip
-SWITCHES = ("--local", "--no-plots", "--help")
+SWITCHES = ("--local", "--no-plots", "--list-nodes", "--help")
 POSITIONALS = ("--servers", "--clients", "--server-args", "--client-args")
 
 # The plan sets these; a second value would make the nodes disagree.
@@ -69,6 +71,7 @@ class Config:
     bin_dir: Path | None = None
     logs: Path = Path("logs")
     plots: bool = True
+    list_nodes: bool = False
     help: bool = False
 
 
@@ -98,6 +101,7 @@ def parse(argv: list[str]) -> Config:
         bin_dir=_path("--bin-dir", values),
         logs=_path("--logs", values) or Path("logs"),
         plots="--no-plots" not in switches,
+        list_nodes="--list-nodes" in switches,
     )
 
 

@@ -14,14 +14,17 @@ use toml::{Table, Value};
 
 const FLAG: &str = "config";
 
-/// Adds the flag `--config`.
+/// Adds the flag `--config`. Flags are of the program's main task: a subcommand takes none of them.
 pub(crate) fn extend(command: Command) -> Command {
     let flag = Arg::new(FLAG)
         .long(FLAG)
         .value_name("FILE")
         .value_hint(ValueHint::FilePath)
         .help("Takes flags from a TOML file whose keys are their names; flags given here win");
-    command.arg(flag).args_override_self(true)
+    command
+        .arg(flag)
+        .args_override_self(true)
+        .args_conflicts_with_subcommands(true)
 }
 
 /// Puts the file's flags before the typed ones, behind the program's name: of a flag given twice
@@ -124,7 +127,7 @@ mod tests {
     fn keys_become_flags() {
         let text = "hosts = ['a:1', 'b:2']\ntheta = -0.5\nscatter = true";
         let found = words(&example(), text).unwrap();
-        assert_eq!(found, ["--hosts=a:1,b:2", "--scatter", "--theta=-0.5"]);
+        assert_eq!(found, ["--hosts=a:1,b:2", "--theta=-0.5", "--scatter"]);
         assert!(words(&example(), "scatter = false").unwrap().is_empty());
     }
 

@@ -23,10 +23,7 @@ pub(crate) fn extend(command: Command) -> Command {
     let man = Command::new("man")
         .about("Writes the manual pages into a directory")
         .arg(dir);
-    command
-        .subcommand(completions)
-        .subcommand(man)
-        .args_conflicts_with_subcommands(true)
+    command.subcommand(completions).subcommand(man)
 }
 
 /// What the subcommand that was typed prints; none when it was neither.

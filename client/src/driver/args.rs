@@ -6,11 +6,7 @@ use clap::{Parser, Subcommand};
 
 /// Loads a batchkv cluster, runs a YCSB workload on it and measures.
 #[derive(Debug, Parser)]
-#[command(
-    name = "batchkv-client",
-    version,
-    args_conflicts_with_subcommands = true
-)]
+#[command(name = "batchkv-client", version)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
