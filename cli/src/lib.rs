@@ -57,8 +57,27 @@ fn read<Args: FromArgMatches>(
 ) -> Result<Args, Error> {
     let matches = command.try_get_matches_from_mut(typed)?;
     match generate::generated(&mut command, &matches) {
-        Some(Ok(text)) => Err(Error::raw(ErrorKind::DisplayHelp, text)),
+        Some(Ok(text)) => Err(shown(text)),
         Some(Err(text)) => Err(command.error(ErrorKind::Io, text)),
         None => Args::from_arg_matches(&matches).map_err(|error| error.format(&mut command)),
+    }
+}
+
+/// A text that is printed as it is, as `--help` prints its own.
+fn shown(text: String) -> Error {
+    let mut command = clap::Command::new("text").override_help(text);
+    let asked = command.try_get_matches_from_mut(["text", "--help"]);
+    asked.expect_err("help always ends the reading of a command line")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_shown_as_it_is() {
+        let text = "_f() {\n\n    local  i\n}\n";
+        let error = shown(text.into());
+        assert_eq!((error.to_string().as_str(), error.exit_code()), (text, 0));
     }
 }

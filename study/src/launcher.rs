@@ -50,27 +50,28 @@ pub(crate) struct Outcome {
     pub(crate) files: PathBuf,
 }
 
-/// The signals that ask this program to stop.
+/// The signals that ask this program to stop. SIGHUP is left alone: under nohup it means nothing, and
+/// else it ends this program, which loses only the present run.
 #[derive(Debug)]
-pub(crate) struct StopSignals([unix::Signal; 3]);
+pub(crate) struct StopSignals {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+}
 
 impl StopSignals {
     /// Catches them from now on.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self([
-            unix::signal(SignalKind::interrupt())?,
-            unix::signal(SignalKind::terminate())?,
-            unix::signal(SignalKind::hangup())?,
-        ]))
+        Ok(Self {
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            terminate: unix::signal(SignalKind::terminate())?,
+        })
     }
 
     /// Waits for the next one.
     pub(crate) async fn next(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
 }
