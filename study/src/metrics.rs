@@ -22,7 +22,7 @@ pub(crate) const METRICS: &[Metric] = &[
     metric("hit_rate", |run| at(run, "/hit_rate")),
     metric("hottest_server_share", hottest_server_share),
     metric("bytes_per_op", bytes_per_op),
-    metric("cpu_ns_per_op", |run| at(run, "/cpu_ns_per_op")),
+    metric("cpu_ns_per_op", cpu_ns_per_op),
     Metric {
         of_invalid: true,
         ..metric("failure_rate", failure_rate)
@@ -54,6 +54,17 @@ fn hottest_server_share(run: &Value) -> Option<f64> {
 fn bytes_per_op(run: &Value) -> Option<f64> {
     let bytes = at(run, "/bytes_sent")? + at(run, "/bytes_received")?;
     ratio(bytes, answered(run)?)
+}
+
+/// CPU time of all programs for an operation of the measured window.
+fn cpu_ns_per_op(run: &Value) -> Option<f64> {
+    let nodes = run.get("nodes")?.as_array()?;
+    let secs: Option<f64> = nodes
+        .iter()
+        .map(|node| at(node, "/usage/process_cpu_secs"))
+        .sum();
+    let ops = at(run, "/ops_per_sec")? * at(run, "/measured_secs")?;
+    ratio(secs? * 1e9, ops).filter(|_| !nodes.is_empty())
 }
 
 /// Operations that were refused, lost or answered wrongly, of all from the first to the last request.
@@ -89,6 +100,9 @@ pub(crate) mod tests {
             "latency_us": {"mean": 2.0, "p50": 1.0, "p95": 3.0, "p99": 4.0, "p999": 5.0},
             "per_server": [server(0.25), server(0.75)], "commit": "abc",
             "errors": 1, "unknown_ops": 1, "verify_failures": 3,
+            "measured_secs": 2.0, "nodes": [
+                {"usage": {"process_cpu_secs": 0.5}}, {"usage": {"process_cpu_secs": 1.5}},
+            ],
             "bytes_sent": 980, "bytes_received": 980,
         })
     }
@@ -106,6 +120,11 @@ pub(crate) mod tests {
         assert_eq!(read("bytes_per_op"), Some(20.0));
         assert_eq!(read("failure_rate"), Some(0.05));
         assert_eq!(read("hit_rate"), None);
-        assert_eq!(read("cpu_ns_per_op"), None);
+        assert_eq!(read("cpu_ns_per_op"), Some(1000.0));
+        assert_eq!((METRICS[0].of)(&json!({})), None);
+        assert_eq!(
+            cpu_ns_per_op(&json!({"nodes": [], "ops_per_sec": 1.0})),
+            None
+        );
     }
 }
