@@ -9,7 +9,7 @@ import sys
 
 from cluster.arguments import USAGE, parse
 from cluster.errors import LaunchError
-from cluster.launch import run, warn
+from cluster.launch import find_hosts, run, warn
 
 INTERRUPTED = 130
 
@@ -23,6 +23,10 @@ def main(argv: list[str]) -> int:
         config = parse(argv)
         if config.help:
             print(USAGE, end="")
+            return 0
+        if config.list_nodes:
+            for host in find_hosts(config):
+                print(host.login)
             return 0
         return run(config, shlex.join(["./run-cluster.sh", *argv]))
     except LaunchError as error:

@@ -34,6 +34,8 @@ Where:
   --logs DIR           where results go (default: logs)
   --no-plots           draw no pictures, make no report
   --strict             exit with 3 when the run is only QUALIFIED
+  --list-nodes         print the machines that would be used, one a line, and do nothing else;
+                       none where all programs would run on this machine
   --help               this text
 
 Exit codes: 0 the run's verdict is VALID or QUALIFIED, 1 INVALID or failed, 2 wrong usage,
@@ -48,7 +50,7 @@ VALUE_FLAGS = CLIENT_FLAGS + (
     "--servers", "--clients", "--server-args", "--client-args", "--hosts-file", "--ssh-option",
     "--bin-dir", "--logs",
 )  # fmt: skip
-SWITCHES = ("--local", "--no-plots", "--strict", "--help")
+SWITCHES = ("--local", "--no-plots", "--strict", "--list-nodes", "--help")
 POSITIONALS = ("--servers", "--clients", "--server-args", "--client-args")
 
 # The plan sets these; a second value would make the nodes disagree.
@@ -72,6 +74,7 @@ class Config:
     logs: Path = Path("logs")
     plots: bool = True
     strict: bool = False
+    list_nodes: bool = False
     help: bool = False
 
 
@@ -102,6 +105,7 @@ def parse(argv: list[str]) -> Config:
         logs=_path("--logs", values) or Path("logs"),
         plots="--no-plots" not in switches,
         strict="--strict" in switches,
+        list_nodes="--list-nodes" in switches,
     )
 
 

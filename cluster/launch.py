@@ -12,7 +12,7 @@ from pathlib import Path
 from cluster import results, scripts, survey, tools
 from cluster.arguments import Config
 from cluster.errors import LaunchError, UsageError
-from cluster.nodes import Node, assign_roles, discover_cloudlab, parse_hosts_file
+from cluster.nodes import Host, Node, assign_roles, discover_cloudlab, parse_hosts_file
 from cluster.plan import CLIENT_BINARY, SERVER_BINARY, Plan, Site, make_plan, server_ports
 from cluster.shell import Shell, on_all, shell_for
 from cluster.supervisor import Exit, Line, NodeFailed, Supervisor
@@ -64,13 +64,16 @@ def run(config: Config, command: str) -> int:
     return max((failure.exit_code for failure in failures), default=code)
 
 
-def choose_nodes(config: Config) -> list[Node]:
+def find_hosts(config: Config) -> list[Host]:
+    """The machines at hand; none where all programs run on this one."""
     if config.hosts_file:
-        hosts = parse_hosts_file(config.hosts_file)
-    else:
-        hosts = [] if config.local else discover_cloudlab()
-        if len(hosts) == 1:
-            hosts = []  # an experiment of one node: it is this machine
+        return parse_hosts_file(config.hosts_file)
+    hosts = [] if config.local else discover_cloudlab()
+    return hosts if len(hosts) != 1 else []  # an experiment of one node: it is this machine
+
+
+def choose_nodes(config: Config) -> list[Node]:
+    hosts = find_hosts(config)
     nodes = assign_roles(hosts, config.servers, config.clients)
     if hosts and shutil.which("ssh") is None:
         raise LaunchError("ssh is missing: sudo apt-get install openssh-client")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 from support import Launcher, wait_for_end
@@ -17,6 +18,16 @@ def test_help_and_unknown_flags_start_nothing(fake: Launcher) -> None:
     assert done.returncode == 0 and done.stdout.startswith("Usage: ./run-cluster.sh [servers]")
     done = fake.run("--bogus")
     assert (done.returncode, done.stdout) == (2, "") and "unknown flag '--bogus'" in done.stderr
+    assert not fake.logs.exists()
+
+
+def test_nodes_are_listed_and_nothing_starts(fake: Launcher, tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text("node0\nuser@node1:22 10.0.0.2\n")
+    done = fake.run("--list-nodes", "--hosts-file", str(hosts))
+    assert (done.returncode, done.stdout) == (0, "node0\nuser@node1\n")
+    done = fake.run("--list-nodes", "--local")
+    assert (done.returncode, done.stdout) == (0, "")
     assert not fake.logs.exists()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,42 @@ def test_without_verification_a_run_is_qualified(real: Launcher) -> None:
     done = real.run("--local", *SHORT, "--no-plots", "--client-args", "--no-verify")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((real.latest / "summary.json").read_text())["verdict"] == "QUALIFIED"
+
+
+@pytest.mark.parametrize(
+    ("program", "content", "code", "said"),
+    [
+        ("client", "theta = 0.5\nno-verify = true\nhosts = ['127.0.0.1:1']", 0, ""),
+        ("client", "theta = -1", 2, "--theta -1"),
+        ("client", "thetta = 1", 2, '"thetta" is no flag of batchkv-client; allowed are hosts, '),
+        ("server", "threads = 2\nengine = 'dashmap'", 0, ""),
+        ("server", "server-index = 1", 2, "--server-index 1"),
+    ],
+)
+def test_flags_from_a_file(
+    tmp_path: Path, program: str, content: str, code: int, said: str
+) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text(content)
+    command = [RELEASE / f"batchkv-{program}", "--config", config, "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code and said in done.stderr
+
+
+def test_typed_flags_win_over_those_of_a_file(tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text("theta = -1")
+    command = [RELEASE / "batchkv-client", "-config", config, "--check", "-theta", "0.5"]
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("program", ["client", "server", "study"])
+def test_completions_and_man_pages(tmp_path: Path, program: str) -> None:
+    name = f"batchkv-{program}"
+    script = subprocess.run(
+        [RELEASE / name, "completions", "bash"], capture_output=True, text=True, check=True
+    )
+    assert f" {name}\n" in script.stdout and not script.stdout.startswith("error")
+    assert subprocess.run(["bash", "-n"], input=script.stdout, text=True, check=False).returncode == 0
+    subprocess.run([RELEASE / name, "man", tmp_path], check=True)
+    assert (tmp_path / f"{name}.1").stat().st_size > 0

@@ -48,7 +48,8 @@ enum Command {
 }
 
 fn main() -> io::Result<()> {
-    match Command::parse() {
+    let command = batchkv_cli::parse(std::env::args_os()).unwrap_or_else(|said| said.exit());
+    match command {
         Command::Ceilings { rounds } => ceilings::run(rounds.into()),
         Command::Layout => {
             layout::run();

@@ -38,6 +38,7 @@ def test_other_flags() -> None:
     assert config.ssh_options == ("A=1", "B=2")
     assert (config.hosts_file, config.bin_dir, config.logs) == (Path("h"), Path("b"), Path("l"))
     assert not config.plots
+    assert parse(["--list-nodes"]).list_nodes
 
 
 @pytest.mark.parametrize("port", ["-port 9000", "--listen 127.0.0.1:9000", "--listen=[::1]:9000"])

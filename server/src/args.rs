@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use batchkv_cli::parse_with_config;
 use batchkv_protocol::PartitionMap;
 use batchkv_protocol::limits::{BUFFER_BYTES_MAX, FRAME_TIME_MAX, PARTITIONS_DEFAULT};
 use batchkv_server::config::{Config, EngineKind};
@@ -84,7 +85,7 @@ pub(crate) struct Settings {
 
 /// Reads a command line, the program's name first.
 pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Settings, clap::Error> {
-    let args = Args::try_parse_from(arguments.map(double_dash))?;
+    let args = parse_with_config::<Args>(arguments.map(double_dash))?;
     validate(args).map_err(|text| Args::command().error(ErrorKind::ValueValidation, text))
 }
 

@@ -1,17 +1,12 @@
 //! What was typed. Values stay text here, so that every complaint about one comes from
 //! [`Config`](super::config::Config) in the same form.
 
-use clap::{CommandFactory, Parser, Subcommand};
+use batchkv_cli::command_with_config;
+use clap::{Parser, Subcommand};
 
 /// Loads a batchkv cluster, runs a YCSB workload on it and measures.
 #[derive(Debug, Parser)]
-#[command(
-    name = "batchkv-client",
-    version,
-    args_conflicts_with_subcommands = true,
-    // Of a flag given twice the last counts: scripts add flags behind their own.
-    args_override_self = true
-)]
+#[command(name = "batchkv-client", version)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -159,7 +154,7 @@ const COURSE_NAMES: [(&str, &str); 2] = [("numClients", "tasks"), ("batchSize", 
 /// Turns long flags with one dash (`-secs 30`, `-numClients=4`) into our own (`--secs 30`,
 /// `--tasks=4`). Only names that exist are touched, and nothing behind `--`.
 pub(crate) fn rewrite_single_dashes(typed: impl IntoIterator<Item = String>) -> Vec<String> {
-    let command = Args::command();
+    let command = command_with_config::<Args>();
     let known: Vec<&str> = command
         .get_arguments()
         .filter_map(|argument| argument.get_long())
@@ -221,6 +216,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
+        command_with_config::<Args>().debug_assert();
     }
 }

@@ -43,7 +43,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use args::{Args, Command, RunArgs, rewrite_single_dashes};
-use clap::Parser;
+use batchkv_cli::parse_with_config;
 use config::{Config, ConfigError};
 use lookup::{Lookup, look};
 use results::{Results, prepare};
@@ -73,7 +73,7 @@ pub(crate) fn main(typed: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(WRONG_USAGE);
         }
     };
-    let args = match Args::try_parse_from(rewrite_single_dashes(typed)) {
+    let args = match parse_with_config::<Args>(rewrite_single_dashes(typed)) {
         Ok(args) => args,
         Err(error) => {
             // Help and version are no errors; a closed output is none either.
