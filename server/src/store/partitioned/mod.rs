@@ -87,9 +87,10 @@ impl Partitioned {
     #[must_use]
     pub fn new(partitions: u32, memory_bytes_max: Option<u64>) -> Self {
         let slab = Slab::new(memory_bytes_max);
-        slab.budget.add(partitions as usize * Table::EMPTY_BYTES);
         Self {
-            tables: (0..partitions).map(Table::new).collect(),
+            tables: (0..partitions)
+                .map(|arena| Table::new(&slab, arena))
+                .collect(),
             slab,
             secrets: Secrets::random(),
         }
@@ -106,7 +107,7 @@ impl Partitioned {
         for (lookup, placed) in lookups.iter_mut().zip(window) {
             let key = Key::new(placed.operation.key(), &self.secrets);
             let table = &self.tables[placed.partition as usize];
-            prefetch(lookup.insert(Lookup::new(table, key)).head);
+            prefetch(lookup.insert(Lookup::new(&self.slab, table, key)).head);
         }
         let mut undecided = 0u64;
         for (number, lookup) in lookups.iter_mut().flatten().enumerate() {
@@ -378,7 +379,7 @@ mod tests {
                 operation: Operation::Get { key: bytes.into() },
             };
             let key = Key::new(placed.operation.key(), &store.secrets);
-            let mut lookup = Lookup::new(&store.tables[0], key);
+            let mut lookup = Lookup::new(&store.slab, &store.tables[0], key);
             let guard = lookup.lock(&store.slab);
             let block = Block {
                 unit: u32::MAX,

@@ -19,7 +19,8 @@ const UNIT_WORDS: usize = UNIT_BYTES / WORD_BYTES;
 const LINE_UNITS: usize = LINE_BYTES / UNIT_BYTES;
 
 /// A chunk is address space; the system gives memory to what has been written.
-const CHUNK_UNITS: usize = 1 << 20;
+const CHUNK_UNITS: usize = 1 << 22;
+pub(super) const CHUNK_LINES: usize = CHUNK_UNITS / LINE_UNITS;
 /// As many as 32 bits of units can name: 64 GiB.
 const CHUNKS: usize = (1 << 32) / CHUNK_UNITS;
 
@@ -99,12 +100,16 @@ impl Budget {
         self.used_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Takes back what was added.
+    fn give(&self, bytes: usize) {
+        self.used_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
     /// Adds bytes if the limit allows it.
     pub(super) fn take(&self, bytes: usize) -> Result<(), OutOfMemory> {
-        let bytes = bytes as u64;
-        let used = self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if used + bytes > self.max_bytes {
-            self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let used = self.used_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        if used + bytes as u64 > self.max_bytes {
+            self.give(bytes);
             return Err(OutOfMemory);
         }
         Ok(())
@@ -173,6 +178,12 @@ impl Slab {
     #[inline]
     pub(super) fn line(&self, unit: u32) -> Option<&Line> {
         self.words(unit).first_chunk()
+    }
+
+    /// The line that many lines behind `unit`, in the same chunk.
+    #[inline]
+    pub(super) fn line_behind(&self, unit: u32, lines: usize) -> Option<&Line> {
+        self.line(unit + (lines * LINE_UNITS) as u32)
     }
 
     /// Whether the block of `locator`'s record holds `key` in front of the value.
@@ -277,7 +288,28 @@ impl Slab {
     }
 
     /// Consecutive units of one chunk that begin a line.
+    /// The first unit of so many lines, which are zero and stay where they are for ever, whatever the
+    /// budget says.
+    pub(super) fn new_lines(&self, lines: usize) -> Result<u32, OutOfMemory> {
+        Ok(self.new_units(lines * LINE_UNITS)? as u32)
+    }
+
+    /// [`new_lines`](Self::new_lines) within the budget.
+    pub(super) fn take_lines(&self, lines: usize) -> Result<u32, OutOfMemory> {
+        Ok(self.take_units(lines * LINE_UNITS)? as u32)
+    }
+
     fn take_units(&self, units: usize) -> Result<usize, OutOfMemory> {
+        self.budget.take(units * UNIT_BYTES)?;
+        let unit = self.new_units(units);
+        if unit.is_err() {
+            self.budget.give(units * UNIT_BYTES);
+        }
+        unit
+    }
+
+    /// Units that nobody has had, all in one chunk.
+    fn new_units(&self, units: usize) -> Result<usize, OutOfMemory> {
         let mut next_unit = self
             .next_unit
             .lock()
@@ -289,8 +321,7 @@ impl Slab {
             *next_unit + left
         };
         let chunk = self.chunks.get(first / CHUNK_UNITS).ok_or(OutOfMemory)?;
-        self.budget.take(units * UNIT_BYTES)?;
-        chunk.get_or_init(|| Lines::zeroed(CHUNK_UNITS / LINE_UNITS));
+        chunk.get_or_init(|| Lines::zeroed(CHUNK_LINES));
         *next_unit = first + units;
         Ok(first)
     }

@@ -7,8 +7,8 @@
 use super::super::OutOfMemory;
 use super::bucket::{self, Entry, Guard, Place};
 use super::key::{Key, Secrets};
-use super::slab::Slab;
-use super::words::{LINE_BYTES, Line, Lines};
+use super::slab::{CHUNK_LINES, Slab};
+use super::words::{LINE_BYTES, Line};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
@@ -16,8 +16,10 @@ use std::sync::{Mutex, OnceLock};
 /// most a fifth of a table is not yet in use.
 const SEGMENT_BUCKETS: usize = 16;
 const SEGMENTS_PER_SIZE: usize = 4;
-/// Segments for 134 million buckets; a table with more records has longer chains.
-const SEGMENTS: usize = 21 * SEGMENTS_PER_SIZE;
+/// Segments for 4 million buckets, the last of half a chunk each; a table with more than 8 million records
+/// has longer chains.
+const SEGMENTS: usize = 16 * SEGMENTS_PER_SIZE;
+const _: () = assert!(2 * (SEGMENT_BUCKETS << (SEGMENTS / SEGMENTS_PER_SIZE - 1)) <= CHUNK_LINES);
 /// The table grows when it has more records than this many times its buckets.
 const RECORDS_PER_BUCKET: u64 = 2;
 
@@ -28,8 +30,9 @@ pub(super) struct Table {
     /// Buckets that are addressed; changed by the owner of `growth` while both buckets that a
     /// split concerns are locked.
     buckets: AtomicU64,
-    /// Only made by the owner of `growth`, before the first of its buckets is addressed.
-    segments: [OnceLock<Lines>; SEGMENTS],
+    /// The first unit of each in the slab. Only made by the owner of `growth`, before the first of its
+    /// buckets is addressed.
+    segments: [OnceLock<u32>; SEGMENTS],
     /// Keys are assigned to this arena of the slab.
     pub(super) arena: u32,
     records: AtomicU64,
@@ -44,10 +47,12 @@ struct Scratch {
 }
 
 impl Table {
-    pub(super) fn new(arena: u32) -> Self {
+    /// An empty table, whose first buckets lie in `slab`, whatever its budget says.
+    pub(super) fn new(slab: &Slab, arena: u32) -> Self {
+        slab.budget.add(Self::EMPTY_BYTES);
+        let first = slab.new_lines(SEGMENT_BUCKETS);
         let segments = [const { OnceLock::new() }; SEGMENTS];
-        let first = segments[0].set(Lines::zeroed(SEGMENT_BUCKETS));
-        debug_assert!(first.is_ok());
+        segments[0].get_or_init(|| first.expect("a new slab has room for every partition"));
         Self {
             buckets: AtomicU64::new(SEGMENT_BUCKETS as u64),
             segments,
@@ -58,7 +63,7 @@ impl Table {
     }
 
     /// Bytes of a table without records.
-    pub(super) const EMPTY_BYTES: usize = size_of::<Self>() + SEGMENT_BUCKETS * LINE_BYTES;
+    const EMPTY_BYTES: usize = size_of::<Self>() + SEGMENT_BUCKETS * LINE_BYTES;
 
     pub(super) fn records(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
@@ -78,12 +83,12 @@ impl Table {
     }
 
     #[inline]
-    fn bucket(&self, index: u64) -> &Line {
+    fn bucket<'s>(&self, slab: &'s Slab, index: u64) -> &'s Line {
         let (segment, _, bucket) = locate(index as usize);
-        let segment = self.segments[segment].get();
-        segment
-            .expect("made before its buckets are addressed")
-            .line(bucket)
+        let first = self.segments[segment].get();
+        let first = first.expect("made before its buckets are addressed");
+        slab.line_behind(*first, bucket)
+            .expect("a bucket that is addressed is in a chunk")
     }
 
     /// Counts a new record, and adds a bucket if there are too many records for those present.
@@ -113,7 +118,7 @@ impl Table {
         let new_index = self.buckets.load(Ordering::Relaxed);
         let old_index = new_index ^ (1 << new_index.ilog2());
         self.make_segment(slab, new_index)?;
-        let (old, new) = (self.bucket(old_index), self.bucket(new_index));
+        let (old, new) = (self.bucket(slab, old_index), self.bucket(slab, new_index));
         let (_old_guard, _new_guard) = (Guard::lock(old), Guard::lock(new));
         let Scratch { entries, lines } = scratch;
         bucket::collect(slab, old, entries, lines);
@@ -135,8 +140,8 @@ impl Table {
         let (segment, segment_buckets, _) = locate(index as usize);
         let segment = self.segments.get(segment).ok_or(OutOfMemory)?;
         if segment.get().is_none() {
-            slab.budget.take(segment_buckets * LINE_BYTES)?;
-            segment.get_or_init(|| Lines::zeroed(segment_buckets));
+            let first = slab.take_lines(segment_buckets)?;
+            segment.get_or_init(|| first);
         }
         Ok(())
     }
@@ -180,12 +185,12 @@ pub(super) struct Lookup<'s, 'k> {
 impl<'s, 'k> Lookup<'s, 'k> {
     /// Finds the bucket, without reading it.
     #[inline]
-    pub(super) fn new(table: &'s Table, key: Key<'k>) -> Self {
+    pub(super) fn new(slab: &'s Slab, table: &'s Table, key: Key<'k>) -> Self {
         let index = table.index(key.hash);
         Self {
             table,
             key,
-            head: table.bucket(index),
+            head: table.bucket(slab, index),
             index,
             version: 0,
             outcome: Outcome::Unknown,
@@ -216,7 +221,7 @@ impl<'s, 'k> Lookup<'s, 'k> {
         self.outcome = Outcome::Unknown;
         self.version = bucket::version(self.head);
         if self.table.index(self.key.hash) != self.index {
-            *self = Self::new(self.table, self.key);
+            *self = Self::new(slab, self.table, self.key);
         } else if self.version.is_multiple_of(2) {
             self.search_version(slab);
         }
@@ -244,7 +249,7 @@ impl<'s, 'k> Lookup<'s, 'k> {
                 return guard;
             }
             drop(guard);
-            *self = Self::new(self.table, self.key);
+            *self = Self::new(slab, self.table, self.key);
         }
     }
 

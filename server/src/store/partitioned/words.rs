@@ -1,10 +1,12 @@
 //! Memory as shared words: zeroed by the system, aligned to cache lines, copied word by word.
 //!
-//! The crate's only unsafe code: taking zeroed memory without touching it, and prefetching.
+//! The crate's only unsafe code: seeing zeroed pages as words, and prefetching.
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
-use std::ptr::slice_from_raw_parts_mut;
+#[cfg(target_os = "linux")]
+use memmap2::Advice;
+use memmap2::MmapMut;
+use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Words of a cache line.
@@ -15,47 +17,33 @@ pub(super) const LINE_BYTES: usize = LINE_WORDS * WORD_BYTES;
 /// A cache line of words.
 pub(super) type Line = [AtomicU64; LINE_WORDS];
 
-/// Consecutive cache lines, zero at first.
+/// Consecutive cache lines, zero at first; they cost memory once written.
 #[derive(Debug)]
 pub(super) struct Lines {
-    words: Box<[AtomicU64]>,
-    /// The first word that begins a cache line.
-    first: usize,
+    memory: MmapMut,
 }
 
 impl Lines {
+    /// # Panics
+    /// When the system has no address space left.
     pub(super) fn zeroed(lines: usize) -> Self {
-        let words = zeroed_words((lines + 1) * LINE_WORDS);
-        let first = words.as_ptr().align_offset(LINE_BYTES);
-        Self { words, first }
+        let memory = MmapMut::map_anon(lines * LINE_BYTES).expect("address space for a chunk");
+        // Huge pages save most of the page walks; without them it is slower, not wrong.
+        #[cfg(target_os = "linux")]
+        let _ = memory.advise(Advice::HugePage);
+        Self { memory }
     }
 
     /// The words from number `word` on.
     #[inline]
     pub(super) fn from(&self, word: usize) -> &[AtomicU64] {
-        &self.words[self.first + word..]
+        let count = self.memory.len() / WORD_BYTES;
+        // SAFETY: a mapping begins at a page's border, so it is aligned for words; `count` of them lie
+        // in it, they live as long as `self`, any bytes are a valid AtomicU64, and nobody else sees the
+        // memory: `memory` is private and never lent as bytes.
+        let words = unsafe { slice::from_raw_parts(self.memory.as_ptr().cast(), count) };
+        &words[word..]
     }
-
-    #[inline]
-    pub(super) fn line(&self, line: usize) -> &Line {
-        self.from(line * LINE_WORDS)
-            .first_chunk()
-            .expect("a line of these")
-    }
-}
-
-/// Pages that nobody has written yet cost no memory.
-fn zeroed_words(count: usize) -> Box<[AtomicU64]> {
-    assert!(count > 0);
-    let layout = Layout::array::<AtomicU64>(count).expect("fits the address space");
-    // SAFETY: the layout's size is not zero.
-    let start = unsafe { alloc_zeroed(layout) }.cast::<AtomicU64>();
-    if start.is_null() {
-        handle_alloc_error(layout);
-    }
-    // SAFETY: `start` was just allocated by the global allocator with the layout of this slice,
-    // nobody else has it, and zero bytes are a valid AtomicU64.
-    unsafe { Box::from_raw(slice_from_raw_parts_mut(start, count)) }
 }
 
 /// Asks for the cache line of the first word, if there is one.

@@ -13,9 +13,10 @@ struct Fixture {
 
 impl Fixture {
     fn new(memory_bytes_max: Option<u64>) -> Self {
+        let slab = Slab::new(memory_bytes_max);
         Self {
-            table: Table::new(0),
-            slab: Slab::new(memory_bytes_max),
+            table: Table::new(&slab, 0),
+            slab,
             secrets: Secrets::random(),
         }
     }
@@ -27,7 +28,7 @@ impl Fixture {
     /// Adds a record, without a value if its key is short.
     fn add(&self, key: &[u8]) -> Result<(), OutOfMemory> {
         let key = Key::new(key.into(), &self.secrets);
-        let mut lookup = Lookup::new(&self.table, key);
+        let mut lookup = Lookup::new(&self.slab, &self.table, key);
         let guard = lookup.lock(&self.slab);
         assert!(matches!(lookup.outcome, Outcome::Absent));
         // The length keeps the locator of a long key from being 0; chains never look into blocks.
@@ -57,7 +58,7 @@ impl Fixture {
 
     fn chain(&self, index: u64) -> (usize, usize) {
         let (mut entries, mut lines) = (Vec::new(), Vec::new());
-        let head = self.table.bucket(index);
+        let head = self.table.bucket(&self.slab, index);
         bucket::collect(&self.slab, head, &mut entries, &mut lines);
         for (word, locator) in &entries {
             let hash = self.secrets.slot_hash(*word, *locator);
