@@ -99,6 +99,20 @@ impl KeyBuf {
         }
     }
 
+    /// The key as one word, padded with zeros, if it has at most eight bytes.
+    #[inline(always)]
+    pub fn short_word(&self) -> Option<u64> {
+        let (word, _) = self.bytes.split_first_chunk()?;
+        (self.key_bytes <= 8).then_some(u64::from_le_bytes(*word))
+    }
+
+    /// Makes this the key that [`short_word`](Self::short_word) gave, sooner than from its record.
+    #[inline(always)]
+    pub fn set_short(&mut self, word: u64) {
+        self.key_bytes = 0;
+        self.store(word, 8 - word.leading_zeros() / 8);
+    }
+
     /// The key; 1 to [`KEY_BYTES_MAX`] bytes.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
@@ -115,14 +129,10 @@ impl KeyBuf {
     /// What [`hash`] gives for the key, without a branch on the length of a short one.
     #[inline(always)]
     pub fn hash(&self) -> u64 {
-        if self.key_bytes > 8 {
-            return hash(self.as_bytes());
+        match self.short_word() {
+            Some(word) => hash::short_key(word, self.key_bytes),
+            None => hash(self.as_bytes()),
         }
-        let (word, _) = self
-            .bytes
-            .split_first_chunk()
-            .expect("a buffer of more than a word");
-        hash::short_key(u64::from_le_bytes(*word), self.key_bytes)
     }
 
     /// Appends a number in decimal.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use batchkv_client::exchange::{Exchange, Lost, OperationKind, WrongKind};
 use batchkv_protocol::{Answer, Key, RequestWriter};
 use batchkv_workload::values;
-use batchkv_workload::{Floor, KeyBuf, Stamp, Witness};
+use batchkv_workload::{Floor, KeyBuf, KeyStyle, Stamp, Witness};
 
 use super::lane::Lane;
 use super::tally::Gain;
@@ -47,9 +47,14 @@ impl StepKind {
     }
 }
 
-/// One operation on the wire, in eight bytes: record (48 bits), partition (12), kind (4).
+/// One operation on the wire, in sixteen bytes: record (48 bits), partition (12) and kind (4); and the key,
+/// so that it is formatted once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Step(u64);
+pub(crate) struct Step {
+    packed: u64,
+    /// [`KeyBuf::short_word`]; 0 for a longer key.
+    key_word: u64,
+}
 
 const RECORD_BITS: u32 = 48;
 const PARTITION_BITS: u32 = 12;
@@ -59,31 +64,43 @@ const _: () = {
 };
 
 impl Step {
-    /// A step on `record`, whose key lies in `partition`.
+    /// A step on `record`, whose `key` lies in `partition`.
     #[inline]
-    pub(crate) fn new(kind: StepKind, record: u64, partition: u32) -> Self {
+    pub(crate) fn new(kind: StepKind, record: u64, key: &KeyBuf, partition: u32) -> Self {
         debug_assert!(record < 1 << RECORD_BITS);
-        Self(
-            record
+        Self {
+            packed: record
                 | u64::from(partition) << RECORD_BITS
                 | (kind as u64) << (RECORD_BITS + PARTITION_BITS),
-        )
+            key_word: key.short_word().unwrap_or(0),
+        }
+    }
+
+    /// The key of the step's record, which has this `style`.
+    #[inline(always)]
+    fn key(self, style: KeyStyle) -> KeyBuf {
+        let mut key = KeyBuf::default();
+        match self.key_word {
+            0 => key.set(style, self.record()),
+            word => key.set_short(word),
+        }
+        key
     }
 
     #[inline]
     pub(crate) fn record(self) -> u64 {
-        self.0 & ((1 << RECORD_BITS) - 1)
+        self.packed & ((1 << RECORD_BITS) - 1)
     }
 
     #[inline]
     pub(crate) fn partition(self) -> u32 {
-        (self.0 >> RECORD_BITS) as u32 & ((1 << PARTITION_BITS) - 1)
+        (self.packed >> RECORD_BITS) as u32 & ((1 << PARTITION_BITS) - 1)
     }
 
     #[inline]
     fn kind(self) -> StepKind {
         // Only `new` makes steps, so no other number occurs.
-        match self.0 >> (RECORD_BITS + PARTITION_BITS) {
+        match self.packed >> (RECORD_BITS + PARTITION_BITS) {
             0 => StepKind::Get,
             1 => StepKind::Update,
             2 => StepKind::Insert,
@@ -213,8 +230,7 @@ impl Batch {
         }
         self.gain.checks.verified += 1;
         let record = step.record();
-        let mut key = KeyBuf::default();
-        key.set(self.worker.key_style, record);
+        let key = step.key(self.worker.key_style);
         match values::check(key.hash(), value) {
             Ok(Some(stamp)) if stamp.run != self.worker.run => self.gain.checks.foreign += 1,
             Ok(stamp) if Witness::is_sampled(record) => self.check_stale(index, record, stamp),
@@ -301,8 +317,7 @@ impl Exchange for Batch {
     fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool {
         let step = self.parts.steps[index];
         let worker = &self.worker;
-        let mut key = KeyBuf::default();
-        key.set(worker.key_style, step.record());
+        let key = step.key(worker.key_style);
         let partition = step.partition();
         let epoch = worker.epoch(partition);
         match step.kind() {
@@ -393,10 +408,19 @@ mod tests {
             StepKind::Load,
         ];
         for kind in kinds {
-            for (record, partition) in [(0, 0), (1 << 41, 4095), ((1 << 48) - 1, 17)] {
-                let step = Step::new(kind, record, partition);
-                let parts = (step.kind(), step.record(), step.partition());
-                assert_eq!(parts, (kind, record, partition));
+            for (record, partition) in [
+                (0, 0),
+                (12_345_678, 1),
+                (1 << 41, 4095),
+                ((1 << 48) - 1, 17),
+            ] {
+                for style in [KeyStyle::Decimal, KeyStyle::User] {
+                    let key = KeyBuf::new(style, record);
+                    let step = Step::new(kind, record, &key, partition);
+                    let parts = (step.kind(), step.record(), step.partition());
+                    assert_eq!(parts, (kind, record, partition));
+                    assert_eq!(step.key(style).as_bytes(), key.as_bytes());
+                }
             }
         }
     }

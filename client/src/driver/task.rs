@@ -169,6 +169,6 @@ fn push(worker: &Worker, buffers: &mut [Buffer], kind: StepKind, record: u64) ->
     let partition = worker.map.partition_of(wire_key(&key));
     let server = worker.owner(partition);
     let steps = &mut buffers[server].steps;
-    steps.push(Step::new(kind, record, partition));
+    steps.push(Step::new(kind, record, &key, partition));
     (server, steps.len())
 }
