@@ -44,7 +44,7 @@ redis_gets() {
     awk -v rate="$hit_rate" -v least=$HIT_RATE_MIN 'BEGIN {exit !(rate >= least)}' ||
         fail "only $hit_rate of Redis's gets hit; at least $HIT_RATE_MIN must"
     ops_per_sec=$(awk -F'"' '$2 == "GET" {print $4}' "$scratch/get.log")
-    row redis "$ops_per_sec" '' "$hit_rate" '' '' "${command[*]}"
+    row redis "$ops_per_sec" '' "$hit_rate" '' '' '' '' "${command[*]}"
 }
 
 load=(redis-benchmark -p "$port" -t set "${JOB[@]}")

@@ -10,6 +10,7 @@ declare -A running=() # process ids as keys
 # Words before the command line that place the programs somewhere else, such as in a namespace.
 at_server=()
 at_client=()
+server_flags=()
 
 # What else a script has to undo at its end; it may define this anew.
 undo() { :; }
@@ -94,29 +95,33 @@ wait_for() {
     fi
 }
 
-# ours ROW LISTEN CLIENT_FLAGS...: one run of batchkv against a fresh server, which must be VALID; its row.
+# ours ROW LISTEN CLIENT_FLAGS...: one run of batchkv against a fresh server with server_flags, which must not
+# be INVALID; its row. (It is QUALIFIED at best where both ends share a machine.)
 ours() {
     local program=$1 server
-    local command=("${at_server[@]}" "$programs/batchkv-server" --listen "$2")
+    local command=("${at_server[@]}" "$programs/batchkv-server" --listen "$2" "${server_flags[@]}")
     start "$scratch/server.log" "${command[@]}"
     server=$pid
     wait_for "$scratch/server.log" '^ready '
     command=("${at_client[@]}" "$programs/batchkv-client" --hosts "${line#ready }" "${@:3}")
     finish "$scratch/client.log" "${command[@]}" --output "$scratch/result"
+    local resident_bytes
+    resident_bytes=$(awk '/^VmRSS:/ {print $2 * 1024}' "/proc/$server/status")
     stop "$server"
-    local verdict ops_per_sec bytes_per_sec hit_rate
-    read -r verdict ops_per_sec bytes_per_sec hit_rate commit < <(figures)
-    [ "$verdict" = VALID ] || fail "the run is $verdict:"$'\n'"$(cat "$scratch/client.log")"
-    row "$program" "$ops_per_sec" "$bytes_per_sec" "$hit_rate" "$verdict" "$commit" "${command[*]}"
+    local verdict ops_per_sec bytes_per_sec hit_rate latency_us
+    read -r verdict ops_per_sec bytes_per_sec hit_rate latency_us commit < <(figures)
+    row "$program" "$ops_per_sec" "$bytes_per_sec" "$hit_rate" "$resident_bytes" "$latency_us" \
+        "$verdict" "$commit" "${server_flags[*]:+server ${server_flags[*]}: }${command[*]}"
 }
 
-# Verdict, ops/s, payload bytes/s received, hit rate and the build's commit of the run just made.
+# Verdict, ops/s, payload bytes/s received, hit rate, mean latency and the build's commit of the run just made.
 figures() {
     python3 - "$scratch/result/summary.json" <<'EOF'
 import json, sys
 summary = json.load(open(sys.argv[1]))
 bytes_per_sec = summary["bytes_received"] / summary["measured_secs"]
-print(summary["verdict"], summary["ops_per_sec"], bytes_per_sec, summary["hit_rate"], summary["commit"])
+print(summary["verdict"], summary["ops_per_sec"], bytes_per_sec, summary["hit_rate"],
+      summary["latency_us"]["mean"], summary["commit"])
 EOF
 }
 
@@ -125,19 +130,21 @@ begin() {
     mkdir -p "$out"
     csv=$out/$1-$(date +%Y%m%d-%H%M%S).csv
     machine="$(awk -F': ' '/^model name/ {print $2; exit}' /proc/cpuinfo), $(nproc) cores, Linux $(uname -r)"
-    echo 'round,program,ops_per_sec,bytes_per_sec,hit_rate,verdict,commit,machine,command' >"$csv"
+    echo 'round,program,ops_per_sec,bytes_per_sec,hit_rate,server_resident_bytes,latency_us,verdict,commit,machine,command' >"$csv"
     printf '%-6s %-26s %14s %12s %9s  %s\n' round program ops/s MB/s 'hit rate' command
 }
 
-# row PROGRAM OPS_PER_SEC BYTES_PER_SEC HIT_RATE VERDICT COMMIT COMMAND, of round $round; empty is not known.
+# row PROGRAM OPS_PER_SEC BYTES_PER_SEC HIT_RATE SERVER_RESIDENT_BYTES LATENCY_US VERDICT COMMIT COMMAND, of
+# round $round; empty is not known.
 row() {
-    printf '%s,%s,%s,%s,%s,%s,%s,"%s","%s"\n' "$round" "${@:1:6}" "$machine" "$7" >>"$csv"
+    printf '%s,%s,%s,%s,%s,%s,%s,%s,%s,"%s","%s"\n' "$round" "${@:1:8}" "$machine" "$9" >>"$csv"
     local megabytes=-
     [ -z "$3" ] || megabytes=$(awk -v bytes="$3" 'BEGIN {printf "%.2f", bytes / 1e6}')
-    printf '%-6s %-26s %14.0f %12s %9.6s  %s\n' "$round" "$1" "$2" "$megabytes" "${4:--}" "$7"
+    printf '%-6s %-26s %14.0f %12s %9.6s  %s\n' "$round" "$1" "$2" "$megabytes" "${4:--}" "$9"
 }
 
-# median PROGRAM COLUMN: of the rows so far; column 3 is ops/s, 4 is bytes/s.
+# median PROGRAM COLUMN: of the rows so far; column 3 is ops/s, 4 is bytes/s, 6 the server's resident
+# bytes, 7 the mean latency.
 median() {
     awk -F, -v program="$1" -v column="$2" '$2 == program {print $column}' "$csv" | sort -g |
         awk '{value[NR] = $1} END {print (value[int((NR + 1) / 2)] + value[int(NR / 2) + 1]) / 2}' \

@@ -65,7 +65,7 @@ moved() {
     ops_per_sec=$(awk '$1 == "throughput" {print $2}' "$scratch/ask.log")
     awk -v bytes="$bytes_per_sec" -v bits=$LINK_BITS_PER_SEC 'BEGIN {exit !(bytes * 8 < bits)}' ||
         fail "the link is not shaped: it carried $bytes_per_sec bytes/s"
-    row mover "$ops_per_sec" "$bytes_per_sec" '' '' '' "${command[*]}"
+    row mover "$ops_per_sec" "$bytes_per_sec" '' '' '' '' '' "${command[*]}"
 }
 
 begin link-limit
