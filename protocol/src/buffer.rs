@@ -149,6 +149,14 @@ impl SendBuffer {
         }
     }
 
+    /// Moves what waits in `other` behind what waits here.
+    pub fn append(&mut self, other: &mut Self) {
+        let bytes = other.pending();
+        self.reserve(bytes.len());
+        self.put(bytes);
+        other.sent(bytes.len());
+    }
+
     /// Makes room for `count` bytes behind what is filled.
     pub(crate) fn reserve(&mut self, count: usize) {
         if self.bytes.len() < self.filled + count {

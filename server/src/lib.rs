@@ -18,6 +18,7 @@ pub mod session;
 pub mod stats;
 pub mod store;
 
+use std::cell::Cell;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -123,6 +124,7 @@ pub async fn serve<E: Engine>(
             stats: stats.clone(),
             thread,
             budget: budget.clone(),
+            answers: Cell::default(),
             patience: config.idle_timeout,
             shutdown: stopped.clone(),
         };

@@ -1,16 +1,20 @@
 //! All socket code of the server: one connection, from accept to close.
 //!
-//! While answers wait for the socket nothing is read, so a peer that does not read is pushed back
-//! instead of buffered. Nothing but a peer that is late with something already begun is ever timed
-//! out: a quiet connection stays.
+//! While the socket has no room for answers nothing is read and nothing executed, so a peer that does
+//! not read is pushed back instead of buffered: it costs the request frame that it waits for, what its
+//! socket holds, and what one write left over. Nothing but a peer that is late with something already
+//! begun is ever timed out: a quiet connection stays.
 
+use std::cell::Cell;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use batchkv_protocol::limits::FRAME_BYTES;
 use batchkv_protocol::{Counters, ReceiveBuffer, SendBuffer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
@@ -20,8 +24,8 @@ use crate::session::{Identity, Progress, Session, write_error};
 use crate::stats::{Delta, Open, Stats};
 use crate::store::Engine;
 
-/// Answers that are gathered before they are written.
-const OUTPUT_BYTES: usize = FRAME_BYTES;
+/// Answers that are gathered before they are written: one full frame, or several small ones.
+const OUTPUT_BYTES: usize = FRAME_BYTES / 2;
 /// Buffers above this size are given back as soon as they are empty.
 const KEPT_BYTES: usize = 4 * FRAME_BYTES;
 /// A connection that is quiet for this long gives its buffers back.
@@ -37,6 +41,9 @@ pub(crate) struct Context<E> {
     pub(crate) stats: Arc<Stats>,
     pub(crate) thread: usize,
     pub(crate) budget: Arc<Budget>,
+    /// The buffer that answers are written into, empty between two uses: it stays in the cache, and
+    /// peers that stop reading hold none. A connection whose engine panics takes it along.
+    pub(crate) answers: Cell<SendBuffer>,
     /// [`Config::idle_timeout`](crate::config::Config::idle_timeout).
     pub(crate) patience: Duration,
     pub(crate) shutdown: watch::Receiver<bool>,
@@ -66,6 +73,7 @@ struct Connection<'a, E> {
     stream: TcpStream,
     session: Session,
     input: ReceiveBuffer,
+    /// Answers that the socket did not take at once.
     output: SendBuffer,
     charge: Charge<'a>,
     told: Counters,
@@ -119,10 +127,7 @@ impl<'a, E: Engine> Connection<'a, E> {
 
     async fn converse(&mut self) -> End {
         loop {
-            let engine = &*self.context.engine;
-            let progress =
-                self.session
-                    .advance(engine, &mut self.input, &mut self.output, OUTPUT_BYTES);
+            let progress = self.answer();
             self.tell();
             if !self
                 .charge
@@ -137,8 +142,7 @@ impl<'a, E: Engine> Connection<'a, E> {
             let step = match progress {
                 Progress::Failed => return End::Failed,
                 Progress::More => self.flush().await,
-                Progress::Idle if self.output.is_empty() => self.receive().await,
-                Progress::Idle => self.flush().await,
+                Progress::Idle => self.receive().await,
             };
             if let Err(end) = step {
                 return end;
@@ -146,8 +150,41 @@ impl<'a, E: Engine> Connection<'a, E> {
         }
     }
 
-    /// Writes what waits, then lets the thread's other connections have a turn.
+    /// Answers what has come and writes as much as the socket takes; `Idle` when nothing was to answer.
+    fn answer(&mut self) -> Progress {
+        let mut answers = self.context.answers.take();
+        let engine = &*self.context.engine;
+        let mut progress =
+            self.session
+                .advance(engine, &mut self.input, &mut answers, OUTPUT_BYTES);
+        if !answers.is_empty() {
+            // A failed write fails again when the rest is written.
+            let sent = self.stream.try_write(answers.pending()).unwrap_or(0);
+            answers.sent(sent);
+            self.bytes_sent += sent as u64;
+            self.output.append(&mut answers);
+            if progress == Progress::Idle {
+                progress = Progress::More;
+            }
+        }
+        if answers.capacity() <= KEPT_BYTES {
+            self.context.answers.set(answers);
+        }
+        progress
+    }
+
+    /// Waits until the socket has taken everything and has room for more; then lets the thread's other
+    /// connections have a turn.
     async fn flush(&mut self) -> Result<(), End> {
+        self.write_rest().await?;
+        if !self.has_room() {
+            self.await_room().await?;
+        }
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    async fn write_rest(&mut self) -> Result<(), End> {
         while !self.output.is_empty() {
             let write = timeout(
                 self.context.patience,
@@ -160,11 +197,27 @@ impl<'a, E: Engine> Connection<'a, E> {
             self.output.sent(sent);
             self.bytes_sent += sent as u64;
         }
-        if self.output.capacity() > KEPT_BYTES {
-            self.output.release();
-        }
-        tokio::task::yield_now().await;
+        self.output.release();
         Ok(())
+    }
+
+    /// Whether the socket would take more, asked before anything more is executed.
+    fn has_room(&self) -> bool {
+        let socket = PollFd::new(self.stream.as_fd(), PollFlags::POLLOUT);
+        // An error shows when the socket is written to.
+        poll(&mut [socket], PollTimeout::ZERO) != Ok(0)
+    }
+
+    #[cold]
+    async fn await_room(&mut self) -> Result<(), End> {
+        let room = self.stream.async_io(Interest::WRITABLE, || {
+            let has_room = self.has_room();
+            has_room
+                .then_some(())
+                .ok_or(io::ErrorKind::WouldBlock.into())
+        });
+        let room = timeout(self.context.patience, room).await;
+        Ok(room.map_err(|_| End::Stuck)??)
     }
 
     /// Waits for more input: without limit between frames, bounded inside one.
@@ -207,9 +260,7 @@ impl<'a, E: Engine> Connection<'a, E> {
             return Err(End::Failed);
         }
         self.input.release();
-        self.output.release();
-        self.charge
-            .set(self.input.capacity() + self.output.capacity());
+        self.charge.set(self.input.capacity());
         let mut shutdown = self.context.shutdown.clone();
         tokio::select! {
             ready = self.stream.readable() => Ok(ready?),
@@ -246,7 +297,7 @@ impl<'a, E: Engine> Connection<'a, E> {
     /// because closing with unread input would reset the connection and destroy the last answers.
     async fn linger(&mut self) {
         let farewell = async {
-            self.flush().await.ok();
+            self.write_rest().await.ok();
             self.tell();
             self.stream.shutdown().await?;
             let mut discarded = 0;
