@@ -10,9 +10,10 @@
 use super::super::OutOfMemory;
 use super::key::{Key, Locator};
 use super::words::{LINE_BYTES, LINE_WORDS, Line, Lines, WORD_BYTES, hold};
+use crate::system::{AtomicU64, Mutex, MutexGuard, fence};
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{OnceLock, PoisonError};
 
 const UNIT_BYTES: usize = 16;
 const UNIT_WORDS: usize = UNIT_BYTES / WORD_BYTES;

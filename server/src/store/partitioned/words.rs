@@ -1,15 +1,11 @@
-//! Memory as shared words: zeroed by the system, aligned to cache lines, copied word by word.
-//!
-//! The crate's only unsafe code: taking zeroed memory without touching it, and prefetching.
-#![allow(unsafe_code)]
+//! Memory as shared words: zero at first, aligned to cache lines, copied word by word.
 
-use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
-use std::ptr::slice_from_raw_parts_mut;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::system::{AtomicU64, zeroed_words};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Words of a cache line.
 pub(super) const LINE_WORDS: usize = 8;
-pub(super) const WORD_BYTES: usize = size_of::<AtomicU64>();
+pub(super) const WORD_BYTES: usize = size_of::<u64>();
 pub(super) const LINE_BYTES: usize = LINE_WORDS * WORD_BYTES;
 
 /// A cache line of words.
@@ -25,8 +21,7 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn zeroed(lines: usize) -> Self {
-        let words = zeroed_words((lines + 1) * LINE_WORDS);
-        let first = words.as_ptr().align_offset(LINE_BYTES);
+        let (words, first) = zeroed_words(lines * LINE_WORDS, LINE_BYTES);
         Self { words, first }
     }
 
@@ -42,34 +37,6 @@ impl Lines {
             .first_chunk()
             .expect("a line of these")
     }
-}
-
-/// Pages that nobody has written yet cost no memory.
-fn zeroed_words(count: usize) -> Box<[AtomicU64]> {
-    assert!(count > 0);
-    let layout = Layout::array::<AtomicU64>(count).expect("fits the address space");
-    // SAFETY: the layout's size is not zero.
-    let start = unsafe { alloc_zeroed(layout) }.cast::<AtomicU64>();
-    if start.is_null() {
-        handle_alloc_error(layout);
-    }
-    // SAFETY: `start` was just allocated by the global allocator with the layout of this slice,
-    // nobody else has it, and zero bytes are a valid AtomicU64.
-    unsafe { Box::from_raw(slice_from_raw_parts_mut(start, count)) }
-}
-
-/// Asks for the cache line of the first word, if there is one.
-#[inline]
-pub(super) fn prefetch(words: &[AtomicU64]) {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(word) = words.first() {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: SSE is part of x86_64; the address is a live word's, and a prefetch changes
-        // nothing that a program can see.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(word).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = words;
 }
 
 /// Copies the first words into `bytes`, as far as there are words.
