@@ -165,7 +165,7 @@ fn repeat(mut request: impl FnMut()) -> Sample {
 /// Draws one request's operations, with their keys and partitions.
 fn generate(source: &mut Source, map: &PartitionMap) {
     for _ in 0..OPERATIONS {
-        let (record, is_put) = source.next();
+        let (record, is_put) = source.draw();
         std::hint::black_box(Step::new(map, record, is_put));
     }
 }
@@ -185,7 +185,7 @@ impl Encoder {
         self.asked.clear();
         self.partitions.clear();
         for _ in 0..OPERATIONS {
-            let (record, is_put) = source.next();
+            let (record, is_put) = source.draw();
             let step = Step::new(map, record, is_put);
             self.asked.push(step);
             self.partitions.push(step.partition as u16);

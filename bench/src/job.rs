@@ -81,7 +81,7 @@ impl Source {
 
     /// The next operation: its record, and whether it is a put.
     #[inline]
-    pub fn next(&mut self) -> (u64, bool) {
+    pub fn draw(&mut self) -> (u64, bool) {
         let operation = self.stream.next(&mut self.inserts);
         (operation.record, operation.kind != Kind::Read)
     }
@@ -90,7 +90,7 @@ impl Source {
     pub fn steps(&mut self, map: &PartitionMap) -> Vec<Step> {
         let mut steps: Vec<Step> = (0..OPERATIONS)
             .map(|_| {
-                let (record, is_put) = self.next();
+                let (record, is_put) = self.draw();
                 Step::new(map, record, is_put)
             })
             .collect();

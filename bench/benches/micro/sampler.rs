@@ -25,11 +25,11 @@ pub(crate) fn measure(criterion: &mut Criterion) {
     group.bench_function("operation", |bencher| {
         bencher.iter(|| {
             (0..OPERATIONS).for_each(|_| {
-                black_box(source.next());
+                black_box(source.draw());
             })
         });
     });
-    let records: Vec<u64> = (0..OPERATIONS).map(|_| source.next().0).collect();
+    let records: Vec<u64> = (0..OPERATIONS).map(|_| source.draw().0).collect();
     group.bench_function("key", |bencher| {
         let key = |record: &u64| {
             black_box(KeyBuf::new(KeyStyle::Decimal, *record));
