@@ -9,17 +9,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use batchkv_bench::job::{OPERATIONS, Source, Step, map, spec, write_request};
+use batchkv_bench::served::{Served, requests};
 use batchkv_client::group::Grouping;
 use batchkv_protocol::{PartitionMap, SendBuffer};
 use batchkv_server::store::Partitioned;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::job::{OPERATIONS, Source, Step, map, spec, write_request};
 use crate::mover::{self, Threads};
 use crate::null::NullServer;
 use crate::sample::{Median, Sample, children_cpu, process_cpu};
-use crate::serving::{Served, requests, weights};
+use crate::serving::weights;
 
 const PIECE_TIME: Duration = Duration::from_millis(700);
 const CLIENT_SECS: u64 = 3;
@@ -164,7 +165,7 @@ fn repeat(mut request: impl FnMut()) -> Sample {
 /// Draws one request's operations, with their keys and partitions.
 fn generate(source: &mut Source, map: &PartitionMap) {
     for _ in 0..OPERATIONS {
-        let (record, is_put) = source.next();
+        let (record, is_put) = source.draw();
         std::hint::black_box(Step::new(map, record, is_put));
     }
 }
@@ -184,7 +185,7 @@ impl Encoder {
         self.asked.clear();
         self.partitions.clear();
         for _ in 0..OPERATIONS {
-            let (record, is_put) = source.next();
+            let (record, is_put) = source.draw();
             let step = Step::new(map, record, is_put);
             self.asked.push(step);
             self.partitions.push(step.partition as u16);

@@ -6,12 +6,13 @@ use batchkv_workload::{
 };
 
 /// Operations of a request.
-pub(crate) const OPERATIONS: usize = 8192;
+pub const OPERATIONS: usize = 8192;
 /// Every value that is written.
-pub(crate) const VALUE: [u8; 128] = [7; 128];
+pub const VALUE: [u8; 128] = [7; 128];
 
 /// YCSB-B over a million records with the named chooser.
-pub(crate) fn spec(chooser: &str) -> Spec {
+#[must_use]
+pub fn spec(chooser: &str) -> Spec {
     let chooser = Some(chooser.parse().expect("a chooser's name"));
     Spec::new(Options {
         chooser,
@@ -21,25 +22,32 @@ pub(crate) fn spec(chooser: &str) -> Spec {
 }
 
 /// One server with the default number of partitions.
-pub(crate) fn map() -> PartitionMap {
+#[must_use]
+pub fn map() -> PartitionMap {
     PartitionMap::fixed(256, 1).expect("a map")
 }
 
 /// All of the work, for one worker.
-pub(crate) fn share() -> Share {
+#[must_use]
+pub fn share() -> Share {
     Share::new(0, 1, 0, 1).expect("one worker of one client")
 }
 
 /// One operation, ready to be written.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Step {
-    pub(crate) partition: u32,
-    pub(crate) key: KeyBuf,
-    pub(crate) is_put: bool,
+pub struct Step {
+    /// Of the key.
+    pub partition: u32,
+    /// The record's key.
+    pub key: KeyBuf,
+    /// Whether [`VALUE`] is put; else the key is asked for.
+    pub is_put: bool,
 }
 
 impl Step {
-    pub(crate) fn new(map: &PartitionMap, record: u64, is_put: bool) -> Self {
+    /// The operation on the key of `record`.
+    #[must_use]
+    pub fn new(map: &PartitionMap, record: u64, is_put: bool) -> Self {
         let key = KeyBuf::new(KeyStyle::Decimal, record);
         Self {
             partition: map.partition_of(wire_key(&key)),
@@ -50,13 +58,15 @@ impl Step {
 }
 
 /// The stream of one task with what it draws from.
-pub(crate) struct Source {
+pub struct Source {
     stream: Stream,
     inserts: Inserts,
 }
 
 impl Source {
-    pub(crate) fn new(spec: &Spec) -> Self {
+    /// A stream over `spec`; every source of a spec gives the same operations.
+    #[must_use]
+    pub fn new(spec: &Spec) -> Self {
         let identity = Identity {
             seed: 1,
             client: 0,
@@ -71,16 +81,16 @@ impl Source {
 
     /// The next operation: its record, and whether it is a put.
     #[inline]
-    pub(crate) fn next(&mut self) -> (u64, bool) {
+    pub fn draw(&mut self) -> (u64, bool) {
         let operation = self.stream.next(&mut self.inserts);
         (operation.record, operation.kind != Kind::Read)
     }
 
     /// The steps of one request, sorted by partition.
-    pub(crate) fn steps(&mut self, map: &PartitionMap) -> Vec<Step> {
+    pub fn steps(&mut self, map: &PartitionMap) -> Vec<Step> {
         let mut steps: Vec<Step> = (0..OPERATIONS)
             .map(|_| {
-                let (record, is_put) = self.next();
+                let (record, is_put) = self.draw();
                 Step::new(map, record, is_put)
             })
             .collect();
@@ -89,14 +99,16 @@ impl Source {
     }
 }
 
+/// The key as the protocol's writer takes it.
 #[inline]
-pub(crate) fn wire_key(key: &KeyBuf) -> Key<'_> {
+#[must_use]
+pub fn wire_key(key: &KeyBuf) -> Key<'_> {
     let (buffer, key_bytes) = key.padded();
     Key::within(buffer, 0, key_bytes).expect("a key lies within its buffer")
 }
 
 /// Appends the frames of one request of `steps`, sorted by partition.
-pub(crate) fn write_request(steps: &[Step], out: &mut SendBuffer) {
+pub fn write_request(steps: &[Step], out: &mut SendBuffer) {
     let mut writer = RequestWriter::begin(out, 1);
     let mut at = 0;
     while let Some(step) = steps.get(at) {

@@ -6,12 +6,10 @@
 
 use std::hint::black_box;
 
-use batchkv_protocol::{
-    Answer, AnswerFrame, AnswerWriter, Key, Operation, Position, ReceiveBuffer, RequestFrame,
-    SendBuffer,
-};
+use batchkv_bench::job::{OPERATIONS, Source, VALUE, map, spec};
+use batchkv_bench::rows::{bodies, read_answer, read_request, rewrite_answer, rewrite_request};
+use batchkv_protocol::{Answer, Key, Operation, SendBuffer};
 
-use crate::job::{OPERATIONS, Source, Step, VALUE, map, spec, write_request};
 use crate::timing::medians;
 
 const ROUNDS: usize = 400;
@@ -67,37 +65,6 @@ impl Columns {
     }
 }
 
-fn write_rows(steps: &[Step], out: &mut SendBuffer) {
-    out.sent(out.pending().len());
-    write_request(steps, out);
-}
-
-fn read_rows<'a>(bodies: &'a [Vec<u8>], mut take: impl FnMut(Operation<'a>)) {
-    for body in bodies {
-        let mut cursor = RequestFrame::parse(body).expect("our own frame").cursor();
-        while cursor.next_group(body).expect("our own group").is_some() {
-            while let Some(operation) = cursor.next_operation(body).expect("our own operation") {
-                take(operation);
-            }
-        }
-    }
-}
-
-/// The bodies of all frames in `out`.
-fn bodies(out: &SendBuffer) -> Vec<Vec<u8>> {
-    let mut input = ReceiveBuffer::default();
-    let mut left = out.pending();
-    while !left.is_empty() {
-        input.fill_from(&mut left);
-    }
-    let mut bodies = Vec::new();
-    while let Some(body) = input.body().expect("our own frames") {
-        bodies.push(body.to_vec());
-        input.consume();
-    }
-    bodies
-}
-
 /// What a reader does with an operation, at the least: look at the key's ends.
 fn touch(sum: &mut usize, bytes: &[u8]) {
     *sum += bytes.len() + usize::from(bytes[0]);
@@ -107,7 +74,7 @@ fn requests() {
     let steps = Source::new(&spec("zipf")).steps(&map());
     let mut rows = SendBuffer::default();
     let mut columns = Columns::default();
-    write_rows(&steps, &mut rows);
+    rewrite_request(&steps, &mut rows);
     let row_bodies = bodies(&rows);
     let row_bytes = rows.pending().len();
     let mut write_columns = Columns::default();
@@ -122,11 +89,11 @@ fn requests() {
         ROUNDS,
         OPERATIONS,
         [
-            &mut || write_rows(black_box(&steps), &mut rows),
+            &mut || rewrite_request(black_box(&steps), &mut rows),
             &mut || fill(&mut write_columns),
             &mut || {
                 let mut sum = 0;
-                read_rows(black_box(&row_bodies), |operation| {
+                read_request(black_box(&row_bodies), |operation| {
                     touch(&mut sum, &operation.key())
                 });
                 black_box(sum);
@@ -157,41 +124,10 @@ fn per_operation(bytes: usize) -> f64 {
     bytes as f64 / OPERATIONS as f64
 }
 
-fn write_answer_rows(value: &[u8], out: &mut SendBuffer) {
-    out.sent(out.pending().len());
-    let mut writer = AnswerWriter::begin(out, 1);
-    let mut at = 0;
-    while at < OPERATIONS {
-        let position = Position {
-            group: (at / 32) as u32,
-            operation: (at % 32) as u32,
-        };
-        if writer.answer(position, Answer::Value(value)) {
-            at += 1;
-        } else {
-            writer = AnswerWriter::begin(writer.finish(false), 1);
-        }
-    }
-    writer.finish(true);
-}
-
-fn read_answer_rows(bodies: &[Vec<u8>], sum: &mut usize) {
-    for body in bodies {
-        let mut frame = AnswerFrame::parse(body).expect("our own frame");
-        while frame.next_piece().expect("our own piece").is_some() {
-            while let Some(answer) = frame.next_answer().expect("our own answer") {
-                if let Answer::Value(value) = answer {
-                    touch(sum, value);
-                }
-            }
-        }
-    }
-}
-
 fn answers() {
     let value = VALUE;
     let mut rows = SendBuffer::default();
-    write_answer_rows(&value, &mut rows);
+    rewrite_answer(&value, &mut rows);
     let row_bodies = bodies(&rows);
     let mut columns = Columns::default();
     let fill = |columns: &mut Columns| {
@@ -206,11 +142,15 @@ fn answers() {
         ROUNDS,
         OPERATIONS,
         [
-            &mut || write_answer_rows(black_box(&value), &mut rows),
+            &mut || rewrite_answer(black_box(&value), &mut rows),
             &mut || fill(&mut columns),
             &mut || {
                 let mut sum = 0;
-                read_answer_rows(black_box(&row_bodies), &mut sum);
+                read_answer(black_box(&row_bodies), |answer| {
+                    if let Answer::Value(value) = answer {
+                        touch(&mut sum, value);
+                    }
+                });
                 black_box(sum);
             },
             &mut || {

@@ -5,6 +5,7 @@
 //! - `... -- layout`: rows against columns inside a group.
 //! - `... -- mover serve ADDRESS` and `... -- mover ask ADDRESS`: the ceilings' mover over any link.
 //! - `... -- serving`: session and engine without sockets, both engines.
+//! - `cargo bench -p batchkv-bench`: codec, store and sampler, function by function.
 //! - `bench/against-redis.sh` and `bench/link-limit.sh`: the whole system against Redis, and against the
 //!   mover on a shaped link.
 
@@ -15,7 +16,6 @@
 )]
 
 mod ceilings;
-mod job;
 mod layout;
 mod mover;
 mod null;

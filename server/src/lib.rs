@@ -17,6 +17,7 @@ mod net;
 pub mod session;
 pub mod stats;
 pub mod store;
+mod system;
 
 use std::cell::Cell;
 use std::io;

@@ -7,10 +7,8 @@ use super::super::OutOfMemory;
 use super::key::{Key, Locator};
 use super::slab::Slab;
 use super::words::{LINE_WORDS, Line};
-use std::sync::atomic::{
-    Ordering::{Acquire, Relaxed, Release},
-    fence,
-};
+use crate::system::{fence, spin_loop, yield_now};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// Slots of a line, two words each: key and locator.
 pub(super) const SLOTS: usize = 3;
@@ -29,9 +27,9 @@ const SPINS_MAX: u32 = 64;
 pub(super) fn wait(rounds: &mut u32) {
     *rounds += 1;
     if *rounds < SPINS_MAX {
-        std::hint::spin_loop();
+        spin_loop();
     } else {
-        std::thread::yield_now();
+        yield_now();
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::slab::Block;
 use super::words::WORD_BYTES;
-use std::hash::{BuildHasher, RandomState};
+use crate::system::RandomState;
+use std::hash::BuildHasher;
 
 /// Longest key that stands in its slot, in bytes.
 const INLINE_KEY_BYTES_MAX: usize = WORD_BYTES;

@@ -45,6 +45,8 @@
 //! 7. Locks are taken in this order: growth of a table, buckets (old before new), one arena, the
 //!    slab's end. Other arenas are only tried.
 //!
+//! The crate `models` runs these files under loom, which tries the orders that would break 2 to 5.
+//!
 //! Tables and slab grow, and never shrink: what is deleted is kept for reuse.
 
 mod bucket;
@@ -54,13 +56,14 @@ mod table;
 mod words;
 
 use super::{Engine, OutOfMemory, Placed, Usage, WINDOW_OPERATIONS, answer_delete, answer_put};
+use crate::system::prefetch;
 use batchkv_protocol::{Answer, AnswerWriter, Counters, Operation, Position};
 use bucket::Place;
 use key::{Key, Locator, Secrets};
 use slab::{Block, Slab};
 use std::sync::atomic::Ordering::Relaxed;
 use table::{Lookup, Outcome, Table};
-use words::{LINE_BYTES, LINE_WORDS, copy_in, copy_out, prefetch};
+use words::{LINE_BYTES, LINE_WORDS, copy_in, copy_out};
 
 /// Lines of a value that are asked for ahead; the processor follows longer ones by itself.
 const PREFETCH_LINES_MAX: usize = 4;

@@ -9,10 +9,11 @@
 
 use super::super::OutOfMemory;
 use super::key::{Key, Locator};
-use super::words::{LINE_BYTES, LINE_WORDS, Line, Lines, WORD_BYTES, hold};
+use super::words::{LINE_BYTES, LINE_WORDS, Line, WORD_BYTES, hold};
+use crate::system::{AtomicU64, Mutex, MutexGuard, Words, fence};
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{OnceLock, PoisonError};
 
 const UNIT_BYTES: usize = 16;
 const UNIT_WORDS: usize = UNIT_BYTES / WORD_BYTES;
@@ -119,7 +120,7 @@ impl Budget {
 /// The store's blocks.
 #[derive(Debug)]
 pub(super) struct Slab {
-    chunks: Box<[OnceLock<Lines>]>,
+    chunks: Box<[OnceLock<Words>]>,
     /// The first unit that no run has; guards the making of chunks.
     next_unit: Mutex<usize>,
     arenas: Box<[Mutex<Arena>]>,
@@ -169,7 +170,7 @@ impl Slab {
     pub(super) fn words(&self, unit: u32) -> &[AtomicU64] {
         let unit = unit as usize;
         match self.chunks[unit / CHUNK_UNITS].get() {
-            Some(chunk) => chunk.from(unit % CHUNK_UNITS * UNIT_WORDS),
+            Some(chunk) => &chunk[unit % CHUNK_UNITS * UNIT_WORDS..],
             None => &[],
         }
     }
@@ -321,7 +322,7 @@ impl Slab {
             *next_unit + left
         };
         let chunk = self.chunks.get(first / CHUNK_UNITS).ok_or(OutOfMemory)?;
-        chunk.get_or_init(|| Lines::zeroed(CHUNK_LINES));
+        chunk.get_or_init(|| Words::zeroed(CHUNK_UNITS * UNIT_WORDS));
         *next_unit = first + units;
         Ok(first)
     }

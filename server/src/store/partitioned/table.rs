@@ -9,8 +9,9 @@ use super::bucket::{self, Entry, Guard, Place};
 use super::key::{Key, Secrets};
 use super::slab::{CHUNK_LINES, Slab};
 use super::words::{LINE_BYTES, Line};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
+use crate::system::{AtomicU64, Mutex};
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 
 /// Buckets of the first four segments each; the next four have twice as many, and so on, so that at
 /// most a fifth of a table is not yet in use.

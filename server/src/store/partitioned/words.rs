@@ -1,64 +1,15 @@
-//! Memory as shared words: zeroed by the system, aligned to cache lines, copied word by word.
-//!
-//! The crate's only unsafe code: seeing zeroed pages as words, and prefetching.
-#![allow(unsafe_code)]
+//! Memory as shared words, copied word by word.
 
-#[cfg(target_os = "linux")]
-use memmap2::Advice;
-use memmap2::MmapMut;
-use std::slice;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::system::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Words of a cache line.
 pub(super) const LINE_WORDS: usize = 8;
-pub(super) const WORD_BYTES: usize = size_of::<AtomicU64>();
+pub(super) const WORD_BYTES: usize = size_of::<u64>();
 pub(super) const LINE_BYTES: usize = LINE_WORDS * WORD_BYTES;
 
 /// A cache line of words.
 pub(super) type Line = [AtomicU64; LINE_WORDS];
-
-/// Consecutive cache lines, zero at first; they cost memory once written.
-#[derive(Debug)]
-pub(super) struct Lines {
-    memory: MmapMut,
-}
-
-impl Lines {
-    /// # Panics
-    /// When the system has no address space left.
-    pub(super) fn zeroed(lines: usize) -> Self {
-        let memory = MmapMut::map_anon(lines * LINE_BYTES).expect("address space for a chunk");
-        // Huge pages save most of the page walks; without them it is slower, not wrong.
-        #[cfg(target_os = "linux")]
-        let _ = memory.advise(Advice::HugePage);
-        Self { memory }
-    }
-
-    /// The words from number `word` on.
-    #[inline]
-    pub(super) fn from(&self, word: usize) -> &[AtomicU64] {
-        let count = self.memory.len() / WORD_BYTES;
-        // SAFETY: a mapping begins at a page's border, so it is aligned for words; `count` of them lie
-        // in it, they live as long as `self`, any bytes are a valid AtomicU64, and nobody else sees the
-        // memory: `memory` is private and never lent as bytes.
-        let words = unsafe { slice::from_raw_parts(self.memory.as_ptr().cast(), count) };
-        &words[word..]
-    }
-}
-
-/// Asks for the cache line of the first word, if there is one.
-#[inline]
-pub(super) fn prefetch(words: &[AtomicU64]) {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(word) = words.first() {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: SSE is part of x86_64; the address is a live word's, and a prefetch changes
-        // nothing that a program can see.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(word).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = words;
-}
 
 /// Copies the first words into `bytes`, as far as there are words.
 #[inline]

@@ -1,0 +1,115 @@
+//! What the server does for requests, without sockets.
+
+use std::sync::Arc;
+
+use batchkv_protocol::control::{MAGIC, VERSION};
+use batchkv_protocol::{ClientHello, Control, ReceiveBuffer, SendBuffer, Status};
+use batchkv_server::session::{Identity, Progress, Session};
+use batchkv_server::store::Engine;
+use batchkv_workload::{LoadOrder, Spec};
+
+use crate::job::{OPERATIONS, Source, Step, map, share, write_request};
+
+/// Requests that a measurement takes turns with.
+pub const REQUESTS: usize = 64;
+const OUTPUT_BYTES: usize = 64 << 10;
+
+/// Requests of the job, each as its frames.
+#[must_use]
+pub fn requests(spec: &Spec) -> Vec<Vec<u8>> {
+    let (map, mut source) = (map(), Source::new(spec));
+    (0..REQUESTS).map(|_| frames(&source.steps(&map))).collect()
+}
+
+/// The frames of one request.
+#[must_use]
+pub fn frames(steps: &[Step]) -> Vec<u8> {
+    let mut out = SendBuffer::default();
+    write_request(steps, &mut out);
+    out.pending().to_vec()
+}
+
+/// A greeted session with its buffers.
+pub struct Served<E> {
+    /// What the session works on.
+    pub engine: E,
+    session: Session,
+    input: ReceiveBuffer,
+    out: SendBuffer,
+}
+
+impl<E: Engine> Served<E> {
+    fn new(engine: E) -> Self {
+        let identity = Arc::new(Identity {
+            server_index: 0,
+            threads: 1,
+            map: map(),
+            status: Status::default,
+        });
+        let mut served = Self {
+            engine,
+            session: Session::new(identity),
+            input: ReceiveBuffer::default(),
+            out: SendBuffer::default(),
+        };
+        let hello = ClientHello {
+            magic: MAGIC,
+            version_min: VERSION,
+            version_max: VERSION,
+            features: 0,
+            client_id: [0; 16],
+        };
+        let mut out = SendBuffer::default();
+        Control::ClientHello(hello).write(&mut out);
+        served.feed(out.pending());
+        served
+    }
+
+    /// A session over `engine`, which gets all records of `spec`.
+    ///
+    /// # Panics
+    /// When they are not there then.
+    #[must_use]
+    pub fn loaded(engine: E, spec: &Spec) -> Self {
+        let mut served = Self::new(engine);
+        let map = map();
+        let records: Vec<u64> = LoadOrder::new(spec.records(), share()).collect();
+        for chunk in records.chunks(OPERATIONS) {
+            let mut steps: Vec<Step> = chunk
+                .iter()
+                .map(|record| Step::new(&map, *record, true))
+                .collect();
+            steps.sort_by_key(|step| step.partition);
+            served.feed(&frames(&steps));
+        }
+        assert_eq!(served.engine.usage().records, spec.records());
+        served
+    }
+
+    /// Feeds frames, and gives the bytes of the answers.
+    ///
+    /// # Panics
+    /// When the session refuses them.
+    pub fn feed(&mut self, mut bytes: &[u8]) -> usize {
+        let mut answer_bytes = 0;
+        while !bytes.is_empty() {
+            self.input.fill_from(&mut bytes);
+            loop {
+                let progress = self.session.advance(
+                    &self.engine,
+                    &mut self.input,
+                    &mut self.out,
+                    OUTPUT_BYTES,
+                );
+                answer_bytes += self.out.pending().len();
+                self.out.sent(self.out.pending().len());
+                match progress {
+                    Progress::More => {}
+                    Progress::Idle => break,
+                    Progress::Failed => panic!("the session refused our own requests"),
+                }
+            }
+        }
+        answer_bytes
+    }
+}
