@@ -58,7 +58,7 @@ impl Part {
     }
 
     fn tagged(tag: Option<Tag<'_>>) -> Option<Self> {
-        let name = tag.as_ref().map_or(Self::Total.name(), |tag| tag);
+        let name = tag.as_deref().unwrap_or(Self::Total.name());
         Self::ALL.into_iter().find(|part| part.name() == name)
     }
 
