@@ -258,7 +258,8 @@ impl Summary {
         };
         self.littles_law_ratio = self.latency_us.map(|latency| {
             let expected = self.ops_per_sec * latency.mean / 1e6;
-            self.in_progress_mean / expected
+            // As many digits as such a figure is worth.
+            (self.in_progress_mean / expected * 1e4).round() / 1e4
         });
     }
 
