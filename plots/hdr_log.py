@@ -1,7 +1,8 @@
 """Reads HDR V2 interval logs (`latency.hlog`).
 
 A log line is `[Tag=T,]start,length,max,histogram`; lines that start with `#` and the column names
-in quotes are no intervals. A histogram is base64 of
+in quotes are no intervals. Lines with a tag are parts of the latency (fill, queue, service) of the line
+before them without one, which holds the whole: adding them up would count every operation again. A histogram is base64 of
 
     compressed := cookie 0x1c849314 | length: u32 | zlib of plain, of that length
     plain      := cookie 0x1c849313 | payload length: u32 | normalizing offset: u32
@@ -54,8 +55,8 @@ class Log:
     broken_lines: tuple[int, ...]  # numbers of lines that could not be read, from 1
 
 
-def read_log(path: Path) -> Log:
-    """Reads a whole log; a line that is cut off or damaged is skipped and reported."""
+def read_log(path: Path, tag: str = "") -> Log:
+    """Reads the lines with this tag; one that is cut off or damaged is skipped and reported."""
     counts: Counter[int] = Counter()
     intervals = []
     broken = []
@@ -63,7 +64,10 @@ def read_log(path: Path) -> Log:
         if not line.strip() or line.startswith(("#", '"')):
             continue
         fields = line.split(",")
-        if fields[0].startswith("Tag="):
+        tagged = fields[0].startswith("Tag=")
+        if (fields[0].removeprefix("Tag=") if tagged else "") != tag:
+            continue
+        if tagged:
             fields = fields[1:]
         try:
             if len(fields) != 4:

@@ -8,8 +8,9 @@ use std::sync::Arc;
 /// A request on its way: the connection asks it to write its operations and hands it the answers.
 ///
 /// The connection is generic over this trait, so that nothing is called through a pointer and
-/// nothing is allocated per operation. The calls come in this order: `write` for 0, 1, 2, ...;
-/// in between and after, `answer` for each written operation exactly once; at last `ended`.
+/// nothing is allocated per operation. The calls come in this order: `write` for 0, 1, 2, ..., and
+/// `written` behind each frame's; in between and after, `answer` for each written operation exactly
+/// once, and `answered` behind each frame's; at last `ended`.
 pub trait Exchange {
     /// Number of operations, from 1 to
     /// [`OPERATIONS_PER_REQUEST_MAX`](batchkv_protocol::limits::OPERATIONS_PER_REQUEST_MAX); never changes.
@@ -19,6 +20,10 @@ pub trait Exchange {
     /// not fit this frame and will be asked for again in the next. The first operation of a frame
     /// always fits. Operations of one partition should stand together: they share a group.
     fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool;
+
+    /// A frame with `operations` more operations of this request has been written: the place for what
+    /// is done once a frame, such as reading a clock.
+    fn written(&mut self, _operations: usize) {}
 
     /// Takes the answer to operation `index`.
     ///

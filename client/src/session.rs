@@ -265,6 +265,7 @@ impl<X: Exchange> Slot<X> {
             index += 1;
         }
         assert!(index > self.written, "the first operation of a frame fits");
+        exchange.written(index - self.written);
         self.written = index;
         let last = index == self.operations;
         frame.finish(last);

@@ -11,7 +11,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// First bytes of the bodies that are changed, see `batchkv_protocol::frame`.
 const TAG_REQUEST: u8 = 5;
@@ -34,6 +34,8 @@ enum Fault {
     RepeatsAnswers,
     DropsAnswers,
     DelaysAnswers,
+    /// Lets no answer through in the first part of each second.
+    StallsAnswers,
     /// Ends the connection instead of answering.
     Cuts,
 }
@@ -41,6 +43,8 @@ enum Fault {
 /// Frames of the kind that is changed between two changes.
 const CHANGED_ONE_IN: usize = 20;
 const DELAY: Duration = Duration::from_millis(20);
+/// How long each second's stall is.
+const STALL: Duration = Duration::from_millis(200);
 
 impl Fault {
     fn tag(self) -> u8 {
@@ -88,9 +92,19 @@ impl Fault {
                 thread::sleep(DELAY);
                 Ok(frame)
             }
+            Self::StallsAnswers => {
+                thread::sleep(STALL.saturating_sub(since_second()));
+                Ok(frame)
+            }
             Self::Cuts => Err(io::ErrorKind::ConnectionAborted.into()),
         }
     }
+}
+
+/// Time since the system clock's last whole second.
+fn since_second() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Duration::from_nanos(now.subsec_nanos().into())
 }
 
 /// Starts a proxy in front of `server` and gives its address.
@@ -133,7 +147,8 @@ fn forward(
         from.read_exact(&mut frame[4..])?;
         if fault.fits(&frame) {
             let number = seen.fetch_add(1, Ordering::Relaxed) + 1;
-            if number.is_multiple_of(CHANGED_ONE_IN) || fault == Fault::DelaysAnswers {
+            let always = [Fault::DelaysAnswers, Fault::StallsAnswers].contains(&fault);
+            if always || number.is_multiple_of(CHANGED_ONE_IN) {
                 frame = fault.change(frame)?;
             }
         }
@@ -143,10 +158,16 @@ fn forward(
 
 /// Runs the client through a faulty proxy; gives its exit status and summary.
 fn run(fault: Fault) -> (i32, serde_json::Value) {
+    run_with(fault, "")
+}
+
+/// The same with other flags, which take the place of the small run's.
+fn run_with(fault: Fault, flags: &str) -> (i32, serde_json::Value) {
     let server = Server::start(0, 1);
-    let scratch = Scratch::new(&format!("proxy-{fault:?}"));
+    let scratch = Scratch::new(&format!("proxy-{fault:?}{}", flags.len()));
     let (address, output) = (proxy(&server.address, fault), scratch.path().display());
-    let (code, text, complaints) = client(&format!("--hosts {address} {SMALL} --output {output}"));
+    let words = if flags.is_empty() { SMALL } else { flags };
+    let (code, text, complaints) = client(&format!("--hosts {address} {words} --output {output}"));
     assert!(text.contains("verdict "), "{fault:?}: {text}{complaints}");
     (code, scratch.summary(""))
 }
@@ -205,4 +226,34 @@ fn a_slow_way_is_no_fault_and_shows_in_the_latency() {
     );
     let p50_us = summary["latency_us"]["p50"].as_f64().unwrap();
     assert!(p50_us >= DELAY.as_secs_f64() * 1e6, "{summary}");
+}
+
+/// In every second no answer comes for 0.2 s. Of operations that arrive evenly a fifth meets such a stall, at
+/// an even chance anywhere in it, so of all x wait longer than 0.2 s - x (in seconds): the 90th percentile is
+/// 100 ms and the 99th 190 ms. A closed loop sends nothing while it waits, so that few operations see the
+/// stall. A slow machine makes waits longer: the bounds from above are wide.
+#[test]
+fn an_open_loop_shows_a_stall_that_a_closed_one_hides() {
+    let flags = "--records 5000 --batch-size 256 --tasks 4 --threads 2 --secs 3 --warmup-secs 1";
+    let (code, open) = run_with(Fault::StallsAnswers, &format!("{flags} --rate 2000"));
+    assert_eq!(code, 0, "{open}");
+    let millis = |summary: &serde_json::Value, path: &str| {
+        let micros = summary.pointer(path).and_then(serde_json::Value::as_f64);
+        micros.unwrap_or_else(|| panic!("{path}: {summary}")) / 1e3
+    };
+    let p90_ms = millis(&open, "/latency_us/p90");
+    assert!((80.0..180.0).contains(&p90_ms), "{p90_ms}: {open}");
+    let p99_ms = millis(&open, "/latency_us/p99");
+    assert!((170.0..400.0).contains(&p99_ms), "{p99_ms}: {open}");
+    // A request that was under way is few operations: what waits for it to come back has not been sent.
+    let service_p90_ms = millis(&open, "/latency_parts_us/service/p90");
+    assert!(service_p90_ms < p90_ms, "{service_p90_ms}: {open}");
+    assert_eq!(open["offered"]["intended"], 6_000);
+    let (code, closed) = run_with(Fault::StallsAnswers, flags);
+    assert_eq!(code, 0, "{closed}");
+    assert!(
+        millis(&closed, "/latency_us/p90") < p90_ms / 2.0,
+        "{closed}"
+    );
+    assert_eq!(closed["offered"], serde_json::Value::Null);
 }

@@ -58,6 +58,7 @@ fn a_run_on_two_servers_is_true_and_leaves_its_files() {
     assert_eq!(summary["measured_secs"], 1.0);
     assert!(summary["verified"].as_u64().unwrap() > 0);
     framing_is_small(&summary);
+    latency_is_whole(&summary);
     let hottest = &summary["hottest_server"];
     let share = hottest["share"].as_f64().unwrap();
     assert!((0.5..1.0).contains(&share), "{hottest}");
@@ -85,6 +86,21 @@ fn a_run_on_two_servers_is_true_and_leaves_its_files() {
         assert_eq!(answered["gets"], totals.gets);
         assert_eq!(answered["puts"], totals.puts);
     }
+}
+
+/// The parts' means add up to the total's, and by Little's law the operations in progress are throughput
+/// times mean latency. Buckets are 1 % wide, and the window's ends cut off what is under way.
+fn latency_is_whole(summary: &serde_json::Value) {
+    let mean = |path: &str| summary.pointer(path).unwrap().as_f64().unwrap();
+    let parts = ["fill", "queue", "service"];
+    let sum: f64 = parts
+        .map(|part| mean(&format!("/latency_parts_us/{part}/mean")))
+        .iter()
+        .sum();
+    let total = mean("/latency_us/mean");
+    assert!((sum / total - 1.0).abs() < 0.02, "{sum} {total}: {summary}");
+    let ratio = mean("/littles_law_ratio");
+    assert!((ratio - 1.0).abs() < 0.05, "{ratio}: {summary}");
 }
 
 /// Batches of 256 hold a group for each of a server's 32 partitions: a header of 8 bytes for 8 operations.
@@ -139,6 +155,32 @@ fn what_is_not_checked_or_loaded_is_qualified() {
     );
     let (code, text, _) = client(&format!("{hosts} --strict"));
     assert_eq!(code, 3, "{text}");
+}
+
+#[test]
+fn an_open_loop_sends_what_arrives() {
+    let servers = [Server::start(0, 2), Server::start(1, 2)];
+    let scratch = Scratch::new("open");
+    let [a, b] = servers.each_ref().map(|server| &server.address);
+    let run = |flags: &str| {
+        let output = scratch.path().display();
+        let words = format!("--hosts {a},{b} {SMALL} --arrivals poisson {flags} --output {output}");
+        let (code, text, complaints) = client(&words);
+        assert_eq!(code, 0, "{text}{complaints}");
+        scratch.summary("")
+    };
+    // So few that nothing but the linger ends a batch.
+    let few = run("--rate 500 --workload F");
+    assert_eq!(few["offered"]["intended"], 500);
+    let counted =
+        |summary: &serde_json::Value, what: &str| summary["offered"][what].as_u64().unwrap();
+    // Six standard deviations, and what a stopped machine may leave for later.
+    assert!((1..=640).contains(&counted(&few, "arrived")), "{few}");
+    // No machine does so many: most are dropped, and memory stays bounded.
+    let many = run("--rate 1e10");
+    assert!(found(&many, "rate-missed"), "{many}");
+    assert!(counted(&many, "dropped") > 5_000_000_000, "{many}");
+    assert!(many["ops_per_sec"].as_f64().unwrap() > 0.0, "{many}");
 }
 
 #[test]

@@ -147,10 +147,14 @@ def test_a_plain_histogram_reads_like_the_compressed_one() -> None:
     assert hdr_log.decode_histogram(encoded) == hdr_log.decode_histogram(text)
 
 
-def test_a_tagged_line_is_read(tmp_path: Path) -> None:
+def test_lines_of_different_tags_are_not_added_up(tmp_path: Path) -> None:
     log = tmp_path / "latency.hlog"
-    log.write_text(f'"StartTimestamp","Interval"\nTag=a,0.0,1.0,2.0,{intervals()[0]}\n')
-    assert len(hdr_log.read_log(log).intervals) == 1
+    whole, fill = intervals()[:2]
+    lines = f"0.0,1.0,2.0,{whole}\nTag=fill,0.0,1.0,2.0,{fill}\n"
+    log.write_text(f'"StartTimestamp","Interval"\n{lines}')
+    read = hdr_log.read_log(log)
+    assert (len(read.intervals), read.counts) == (1, hdr_log.decode_histogram(whole))
+    assert hdr_log.read_log(log, "fill").counts == hdr_log.decode_histogram(fill)
 
 
 def test_percentile_curve_is_monotonic_and_ends_at_one() -> None:

@@ -97,7 +97,7 @@ pub(crate) struct RunArgs {
     /// Value lengths: 128, 100..1000 or 100:0.5,1000:0.5 [default: 128]
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
     pub(crate) value_bytes: Option<String>,
-    /// Closed loops of this client [default: 128]
+    /// Tasks of this client, each with its own buffers and windows [default: 128]
     #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
     pub(crate) tasks: Option<String>,
     /// Operations in a request [default: 8192]
@@ -106,6 +106,15 @@ pub(crate) struct RunArgs {
     /// Unanswered requests of a task to each server [default: 1]
     #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
     pub(crate) window: Option<String>,
+    /// Offers so many operations a second, of all tasks: an open loop [default: a closed loop]
+    #[arg(long, value_name = "OPS_PER_SEC", allow_hyphen_values = true)]
+    pub(crate) rate: Option<String>,
+    /// How the operations of --rate arrive: constant or poisson [default: constant]
+    #[arg(long, value_name = "LAW")]
+    pub(crate) arrivals: Option<String>,
+    /// Milliseconds after which a batch of --rate is sent even if it is not full [default: 1]
+    #[arg(long, value_name = "MILLIS", allow_hyphen_values = true)]
+    pub(crate) linger: Option<String>,
     /// Connections to each server [default: as many as it has threads, at least one a worker]
     #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
     pub(crate) connections: Option<String>,

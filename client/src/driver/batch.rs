@@ -12,6 +12,8 @@ use batchkv_workload::values;
 use batchkv_workload::{Floor, KeyBuf, KeyStyle, Stamp, Witness};
 
 use super::lane::Lane;
+use super::results::latency::{Latencies, Part};
+use super::starts::Starts;
 use super::tally::Gain;
 use super::verdict::Kinds;
 use super::worker::Worker;
@@ -97,6 +99,12 @@ impl Step {
         (self.packed >> RECORD_BITS) as u32 & ((1 << PARTITION_BITS) - 1)
     }
 
+    /// Whether an operation is complete with this step; the first half of a pair is none of its own.
+    #[inline]
+    pub(crate) fn is_operation(self) -> bool {
+        self.kind() != StepKind::ModifyGet
+    }
+
     #[inline]
     fn kind(self) -> StepKind {
         // Only `new` makes steps, so no other number occurs.
@@ -135,6 +143,14 @@ enum Note {
     Write(u64),
 }
 
+/// A frame that was written.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    /// Steps up to its end.
+    end: usize,
+    written: Instant,
+}
+
 /// The memory of a batch, used again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
@@ -142,6 +158,7 @@ pub(crate) struct Parts {
     pub(crate) steps: Vec<Step>,
     /// Ordered by index.
     watched: Vec<Watched>,
+    frames: Vec<Frame>,
 }
 
 /// The key as the wire takes it.
@@ -155,9 +172,13 @@ pub(crate) fn wire_key(key: &KeyBuf) -> Key<'_> {
 pub(crate) struct Batch {
     worker: Rc<Worker>,
     lane: Rc<Lane>,
-    /// When its buffer was full: the start of its operations' latency.
-    full: Instant,
+    /// When its operations were generated.
+    starts: Starts,
+    /// When its buffer was closed.
+    closed: Instant,
     parts: Parts,
+    /// Steps that were answered.
+    answered_steps: usize,
     /// What was answered since the last frame's end.
     gain: Gain,
     /// What was answered at all.
@@ -165,13 +186,22 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// A batch of the steps in `parts` for the server of `lane`.
-    pub(crate) fn new(worker: Rc<Worker>, lane: Rc<Lane>, parts: Parts, full: Instant) -> Self {
+    /// A batch of the steps in `parts` for the server of `lane`, of operations that began at `starts`
+    /// in a buffer that was closed at `closed`.
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        lane: Rc<Lane>,
+        parts: Parts,
+        starts: Starts,
+        closed: Instant,
+    ) -> Self {
         Self {
             worker,
             lane,
-            full,
+            starts,
+            closed,
             parts,
+            answered_steps: 0,
             gain: Gain::default(),
             answered: Kinds::default(),
         }
@@ -289,6 +319,44 @@ impl Batch {
         });
     }
 
+    /// Notes the latencies of `operations` that `steps` answers at `now` completed. The answers are taken
+    /// to come in send order: where groups overtake each other inside a batch, its frames' queue and
+    /// service times change places, and their sums stay.
+    fn take_times(
+        &mut self,
+        now: Instant,
+        steps: usize,
+        operations: u64,
+        latencies: &mut Latencies,
+    ) {
+        let closed = self.closed;
+        self.starts.take(operations, |start, count| {
+            let fill = closed.saturating_duration_since(start);
+            latencies.record(Part::Fill, fill, count);
+            let total = now.saturating_duration_since(start);
+            latencies.record(Part::Total, total, count);
+        });
+        let (mut begin, end) = (self.answered_steps, self.answered_steps + steps);
+        self.answered_steps = end;
+        let frames = &self.parts.frames;
+        let first = frames.partition_point(|frame| frame.end <= begin);
+        let mut left = operations;
+        for frame in &frames[first..] {
+            if begin == end {
+                break;
+            }
+            // A read-modify-write is two steps.
+            let of_frame = frame.end.min(end) - begin;
+            let count = left * of_frame as u64 / (end - begin) as u64;
+            let queue = frame.written.saturating_duration_since(closed);
+            latencies.record(Part::Queue, queue, count);
+            let service = now.saturating_duration_since(frame.written);
+            latencies.record(Part::Service, service, count);
+            left -= count;
+            begin += of_frame;
+        }
+    }
+
     /// Operations of `steps` that were not answered, by kind.
     fn unanswered(&self, sent: usize) -> Kinds {
         let mut asked = Kinds::default();
@@ -373,11 +441,22 @@ impl Exchange for Batch {
         Ok(())
     }
 
-    fn answered(&mut self, _operations: usize) {
+    fn written(&mut self, operations: usize) {
+        let before = self.parts.frames.last().map_or(0, |frame| frame.end);
+        self.parts.frames.push(Frame {
+            end: before + operations,
+            written: Instant::now(),
+        });
+    }
+
+    fn answered(&mut self, operations: usize) {
         let now = Instant::now();
         let gain = std::mem::take(&mut self.gain);
-        let latency = now.saturating_duration_since(self.full);
-        self.worker.count(now, self.lane.server, &gain, latency);
+        let worker = Rc::clone(&self.worker);
+        worker.close_seconds(now);
+        let mut tally = worker.tally.borrow_mut();
+        let latencies = tally.add(now, self.lane.server, &gain);
+        self.take_times(now, operations, gain.counts.ops(), latencies);
     }
 
     fn ended(mut self, outcome: Result<(), Lost>) {
@@ -387,6 +466,7 @@ impl Exchange for Batch {
         }
         self.parts.steps.clear();
         self.parts.watched.clear();
+        self.parts.frames.clear();
         self.worker.spare.borrow_mut().push(self.parts);
         self.lane.leave();
     }

@@ -3,8 +3,10 @@
 use super::results::latency::LatencyLog;
 use super::results::series::{Row, Series};
 use super::results::summary::Counts;
+use super::schedule::Offer;
 use super::screen::grouped;
 use super::tally::{Closed, Interval, Stage, Volume};
+use super::verdict::Offered;
 
 /// The seconds of one stage after the other; those of the measured window stay.
 #[derive(Debug)]
@@ -48,7 +50,10 @@ impl Board {
         for (sum, ops) in sum.server_ops.iter_mut().zip(&closed.interval.server_ops) {
             *sum += ops;
         }
-        sum.latencies += &closed.interval.latencies;
+        sum.latencies.add(&closed.interval.latencies);
+        sum.progress_nanos += closed.interval.progress_nanos;
+        sum.arrived += closed.interval.arrived;
+        sum.dropped += closed.interval.dropped;
         (closed.whole && *handed_over == self.workers).then(|| self.line(second))
     }
 
@@ -93,6 +98,23 @@ impl Board {
             sum.add(&interval.volume);
         }
         sum
+    }
+
+    /// The window's arrivals by an offered load.
+    pub(crate) fn offered(&self, offer: &Offer) -> Offered {
+        let sum = |count: fn(&Interval) -> u64| self.window().iter().map(|(_, i)| count(i)).sum();
+        Offered {
+            intended: (offer.ops_per_sec * self.window().len() as f64).round() as u64,
+            arrived: sum(|interval| interval.arrived),
+            dropped: sum(|interval| interval.dropped),
+        }
+    }
+
+    /// Operations generated and not yet answered, on average over the window.
+    pub(crate) fn in_progress_mean(&self) -> f64 {
+        let nanos = |(_, interval): &(usize, Interval)| interval.progress_nanos as f64;
+        let secs = (self.window().len() as f64).max(1.0);
+        self.window().iter().map(nanos).sum::<f64>() / 1e9 / secs
     }
 
     /// The window's rows and latencies; it began at `start_unix_time`.

@@ -4,11 +4,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::thread;
+use std::time::Duration;
 
 use batchkv_protocol::limits::{OPERATIONS_PER_REQUEST_MAX, REQUESTS_UNANSWERED_MAX, SERVERS_MAX};
 use batchkv_workload::{Kind, Options, Share, Spec, SpecError};
 
 use super::args::RunArgs;
+use super::schedule::{Arrivals, Offer};
 
 const HOSTS_DEFAULT: &str = "127.0.0.1:8080";
 const TASKS_DEFAULT: u32 = 128;
@@ -17,12 +19,17 @@ const WINDOW_DEFAULT: usize = 1;
 const MEASURED_SECS_DEFAULT: u64 = 30;
 const WARMUP_SECS_DEFAULT: u64 = 5;
 const SEED_DEFAULT: u64 = 1;
+const LINGER_MILLIS_DEFAULT: f64 = 1.0;
 
 const TASKS_MAX: u32 = 1 << 16;
 const THREADS_MAX: usize = 1024;
 const CONNECTIONS_MAX: usize = 1 << 16;
 const MEASURED_SECS_MAX: u64 = 86_400;
 const WARMUP_SECS_MAX: u64 = 3_600;
+/// Operations a second. A client that could do more would have 1,000 cores.
+const RATE_MAX: f64 = 1e10;
+const RATE_MIN: f64 = 0.01;
+const LINGER_MILLIS_MAX: f64 = 60_000.0;
 
 /// A flag whose value is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +67,8 @@ pub(crate) struct Config {
     pub(crate) batch_size: usize,
     /// Unanswered requests of a task to each server.
     pub(crate) window: usize,
+    /// Present in an open loop.
+    pub(crate) offer: Option<Offer>,
     pub(crate) connections: Connections,
     /// Workers; at most as many as tasks.
     pub(crate) threads: usize,
@@ -118,6 +127,7 @@ impl Config {
             tasks,
             batch_size,
             window,
+            offer: offer(args)?,
             connections,
             threads,
             measured_secs: number("secs", secs.0, secs.1, 1, secs.2)?,
@@ -135,7 +145,7 @@ impl Config {
             Connections::CoverServer => "as many as the server has threads".into(),
             Connections::Total(total) => total.to_string(),
         };
-        vec![
+        let mut flags = vec![
             ("hosts", self.hosts.join(",")),
             ("tasks", self.tasks.to_string()),
             ("batch-size", self.batch_size.to_string()),
@@ -151,7 +161,29 @@ impl Config {
                 "client",
                 format!("{}/{}", self.place.client, self.place.clients),
             ),
-        ]
+        ];
+        if let Some(offer) = &self.offer {
+            flags.push(("rate", offer.ops_per_sec.to_string()));
+            flags.push(("arrivals", offer.arrivals.to_string()));
+            let linger_millis = offer.linger.as_secs_f64() * 1e3;
+            flags.push(("linger", linger_millis.to_string()));
+        }
+        flags
+    }
+
+    /// When operations begin, in words.
+    pub(crate) fn pacing(&self) -> String {
+        let (window, tasks, batch_size) = (self.window, self.tasks, self.batch_size);
+        let sizes = format!("window {window}, {tasks} tasks, batch {batch_size}");
+        let Some(offer) = &self.offer else {
+            return format!("closed loop, {sizes}");
+        };
+        format!(
+            "open loop, {} arrivals at {} ops/s a client, batches sent when full or after {} ms, {sizes}",
+            offer.arrivals,
+            offer.ops_per_sec,
+            offer.linger.as_secs_f64() * 1e3,
+        )
     }
 
     /// The place of worker `worker` among all workers of the run.
@@ -256,6 +288,34 @@ fn batch_size(args: &RunArgs, spec: &Spec) -> Result<usize, ConfigError> {
         min,
         OPERATIONS_PER_REQUEST_MAX,
     )
+}
+
+/// The offered load, or `None` for a closed loop.
+fn offer(args: &RunArgs) -> Result<Option<Offer>, ConfigError> {
+    if args.rate.is_none() {
+        let alone = [("arrivals", &args.arrivals), ("linger", &args.linger)];
+        let given = alone
+            .into_iter()
+            .find_map(|(flag, typed)| Some((flag, typed.as_ref()?)));
+        return match given {
+            None => Ok(None),
+            Some((flag, typed)) => Err(wrong(flag, typed, "allowed only with --rate".into())),
+        };
+    }
+    let ops_per_sec = number("rate", &args.rate, 0.0, RATE_MIN, RATE_MAX)?;
+    let arrivals = match &args.arrivals {
+        None => Arrivals::Constant,
+        Some(typed) => typed
+            .parse()
+            .map_err(|()| wrong("arrivals", typed, "allowed are constant and poisson".into()))?,
+    };
+    let millis = (&args.linger, LINGER_MILLIS_DEFAULT, LINGER_MILLIS_MAX);
+    let linger_millis = number("linger", millis.0, millis.1, 0.0, millis.2)?;
+    Ok(Some(Offer {
+        ops_per_sec,
+        arrivals,
+        linger: Duration::from_secs_f64(linger_millis / 1e3),
+    }))
 }
 
 fn place(args: &RunArgs) -> Result<Place, ConfigError> {

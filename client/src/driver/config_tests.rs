@@ -160,3 +160,37 @@ fn clients_agree_on_all_but_their_own() {
     assert_ne!(agreement("--theta 0.5"), agreement(""));
     assert!(!agreement("").contains('\n'));
 }
+
+#[test]
+fn a_rate_makes_the_loop_open() {
+    assert_eq!(config("").unwrap().offer, None);
+    let offer = config("--rate 20_000 --arrivals poisson --linger 0.5")
+        .unwrap()
+        .offer;
+    let expected = Offer {
+        ops_per_sec: 20_000.0,
+        arrivals: Arrivals::Poisson,
+        linger: Duration::from_micros(500),
+    };
+    assert_eq!(offer, Some(expected));
+    let standard = config("--rate 5").unwrap();
+    let offer = standard.offer.unwrap();
+    assert_eq!(
+        (offer.arrivals, offer.linger),
+        (Arrivals::Constant, Duration::from_millis(1))
+    );
+    for flag in [("rate", "5"), ("arrivals", "constant"), ("linger", "1")] {
+        assert!(
+            standard.flags().contains(&(flag.0, flag.1.into())),
+            "{flag:?}"
+        );
+    }
+    refused("--rate 0", &["from 0.01 to 10000000000"]);
+    refused("--rate fast", &["numbers from"]);
+    refused("--arrivals poisson", &["only with --rate"]);
+    refused("--linger 1", &["only with --rate"]);
+    let text = config("--rate 5 --arrivals uniform")
+        .unwrap_err()
+        .to_string();
+    assert_eq!(text, "--arrivals uniform: allowed are constant and poisson");
+}

@@ -18,6 +18,8 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep_until;
 
 use super::config::{Config, Connections};
+use super::pacing::{Open, Pacing};
+use super::schedule::Schedule;
 use super::tally::{Closed, Stage};
 use super::task::{Source, Task};
 use super::verdict::{Account, Checks};
@@ -167,8 +169,8 @@ fn obey(
     tasks: &mut JoinSet<()>,
 ) {
     let numbers = (index as u32..config.tasks).step_by(config.threads);
-    let mut spawn = |number, source| {
-        tasks.spawn_local(Task::new(Rc::clone(worker), number, source).run());
+    let mut spawn = |number, source, pacing| {
+        tasks.spawn_local(Task::new(Rc::clone(worker), number, source, pacing).run());
     };
     match command {
         Command::Load => {
@@ -176,19 +178,31 @@ fn obey(
             let order = LoadOrder::new(config.spec.records(), config.share(index));
             let order = Rc::new(RefCell::new(order));
             for number in numbers {
-                spawn(number, Source::Load(Rc::clone(&order)));
+                spawn(number, Source::Load(Rc::clone(&order)), Pacing::Closed);
             }
         }
         Command::Run => {
             worker.begin(Stage::WarmUp);
+            let begin = Instant::now();
             for number in numbers {
-                spawn(number, Source::warm_up(worker, number));
+                let source = Source::warm_up(worker, number);
+                spawn(number, source, pacing(config, number, begin));
             }
         }
         Command::Measure(start, secs) => worker.tally.borrow_mut().measure(start, secs),
         Command::Stop => worker.stop(),
         Command::Abort | Command::Finish => unreachable!("the caller obeys these itself"),
     }
+}
+
+/// How task `number` begins operations from `begin` on.
+fn pacing(config: &Config, number: u32, begin: Instant) -> Pacing {
+    let Some(offer) = &config.offer else {
+        return Pacing::Closed;
+    };
+    let (seed, client) = (config.seed, config.place.client);
+    let schedule = Schedule::new(offer, number, config.tasks, seed, client);
+    Pacing::Open(Open::new(schedule, begin, offer.linger))
 }
 
 /// Makes the worker's connections, ordered by server.

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// How many of a task's requests to a server are unanswered, and who waits for there to be fewer.
 #[derive(Debug)]
@@ -27,14 +27,20 @@ impl Lane {
 
     /// Waits until fewer than `window` requests are unanswered. Only the lane's task waits here.
     pub(crate) async fn room(&self, window: usize) {
-        poll_fn(|cx| {
-            if self.unanswered.get() < window {
-                return Poll::Ready(());
-            }
-            *self.waiting.borrow_mut() = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        poll_fn(|cx| self.poll_room(window, cx)).await;
+    }
+
+    /// Whether fewer than `window` requests are unanswered; else the task is woken when one ends.
+    pub(crate) fn poll_room(&self, window: usize, cx: &Context<'_>) -> Poll<()> {
+        if self.has_room(window) {
+            return Poll::Ready(());
+        }
+        *self.waiting.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    pub(crate) fn has_room(&self, window: usize) -> bool {
+        self.unanswered.get() < window
     }
 
     /// A request is about to be submitted.

@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use batchkv_telemetry::Series as Samples;
 
 use super::clock::Offset;
-use super::results::latency::{LatencyLog, add, latencies, micros};
+use super::results::latency::{Latencies, LatencyLog};
 use super::results::nodes::{NodeSeries, Role};
 use super::results::series::{Row, Series};
 use super::results::summary::{Counts, Framing, Hottest, ServerPart, Summary, Told};
 use super::results::{ReadError, Results, median, parse};
 use super::verdict::{
-    Account, Finding, Kinds, Node, Rule, RunFacts, Window, counts_do_not_fit, is_of_the_run,
-    judge_node, judge_run,
+    Account, Finding, Kinds, Node, Offered, Rule, RunFacts, Window, counts_do_not_fit,
+    is_of_the_run, judge_node, judge_run,
 };
 
 /// A server's samples are in a file of this name, behind it the node's.
@@ -357,9 +357,9 @@ fn merge_series(clients: &[Client], secs: usize) -> Series {
 
 fn merge_latency(clients: &[Client], secs: usize) -> LatencyLog {
     let intervals = (0..secs).map(|second| {
-        let mut sum = latencies();
+        let mut sum = Latencies::new();
         for client in clients {
-            add(&mut sum, &client.results.latency.intervals[second]);
+            sum.add(&client.results.latency.intervals[second]);
         }
         sum
     });
@@ -388,7 +388,7 @@ fn merge_summaries(clients: &[Client], series: &Series, latency: &LatencyLog) ->
     let per_server = merge_servers(&summaries, series);
     let most =
         |figure: fn(&Summary) -> f64| summaries.iter().map(|s| figure(s)).fold(0.0, f64::max);
-    Summary {
+    let mut merged = Summary {
         ops_per_sec: rate(total(Row::ops)),
         reads_per_sec: rate(total(|row| row.reads)),
         writes_per_sec: rate(total(|row| row.writes)),
@@ -398,7 +398,8 @@ fn merge_summaries(clients: &[Client], series: &Series, latency: &LatencyLog) ->
         errors: sum(|s| s.errors),
         unknown_ops: sum(|s| s.unknown_ops),
         measured_secs: series.secs() as f64,
-        latency_us: micros(&latency.total()),
+        offered: merge_offered(&summaries),
+        in_progress_mean: summaries.iter().map(|s| s.in_progress_mean).sum(),
         hottest_server: Hottest::of(&per_server),
         per_server,
         framing_bytes: merge_framing(&summaries, &counts),
@@ -414,7 +415,18 @@ fn merge_summaries(clients: &[Client], series: &Series, latency: &LatencyLog) ->
         clients: summaries.len() as u32,
         workload,
         ..summaries[0].clone()
-    }
+    };
+    merged.take_latencies(&latency.total());
+    merged
+}
+
+/// What the clients' schedules came to; `None` for closed loops.
+fn merge_offered(summaries: &[&Summary]) -> Option<Offered> {
+    let offered = summaries.iter().filter_map(|summary| summary.offered);
+    offered.reduce(|mut sum, offered| {
+        sum.add(&offered);
+        sum
+    })
 }
 
 /// The clients' framing, weighted by what each has asked.

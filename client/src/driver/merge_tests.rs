@@ -1,8 +1,10 @@
 use super::*;
+use crate::driver::results::latency::Part;
 use crate::driver::results::nodes::tests::samples;
 use crate::driver::results::summary::tests::example;
 use crate::driver::results::{LATENCY_FILE, RESOURCES_FILE, SERIES_FILE, SUMMARY_FILE};
 use crate::driver::verdict::Verdict;
+use std::time::Duration;
 
 /// What the runs here are in any case: three seconds, with all operations on one of two servers.
 const ALWAYS: [Rule; 2] = [Rule::TooShort, Rule::HoldsBack];
@@ -94,7 +96,13 @@ fn two_clients_add_up() {
     assert_eq!(summary.workload["fingerprint"], "f0 f1");
     assert_eq!(summary.per_server[0].median_ops_per_sec, 2000.0);
     assert_eq!(merged.series.rows[2].ops(), 2000);
-    assert_eq!(merged.latency.total().len(), 6000);
+    let latencies = merged.latency.total();
+    assert_eq!(Part::ALL.map(|part| latencies.of(part).len()), [6000; 4]);
+    assert_eq!(summary.in_progress_mean, 0.5);
+    let offered = summary.offered.unwrap();
+    assert_eq!((offered.intended, offered.dropped), (6060, 60));
+    let ratio = summary.littles_law_ratio.unwrap();
+    assert!((ratio - 1.0).abs() < 0.01, "{ratio}");
 }
 
 #[test]
@@ -103,8 +111,8 @@ fn percentiles_are_those_of_all_operations() {
     let mut slow = example(2, 3);
     slow.summary.flags.insert("client".into(), "1/2".into());
     for interval in &mut slow.latency.intervals {
-        interval.reset();
-        interval.record_n(50_000_000, 1000).unwrap();
+        *interval = Latencies::new();
+        interval.record(Part::Total, Duration::from_millis(50), 1000);
     }
     run.write_client(1, &slow);
     let latency = run.merge().summary.latency_us.unwrap();

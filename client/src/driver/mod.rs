@@ -3,8 +3,9 @@
 //! ```text
 //! args -> config -> run (main thread) <--- report: seconds, failures --- control (one a worker)
 //!                    | barrier, clock     ---- command: load, run, ... -->  | connections
-//!                    | board: the workers' seconds                          | task: fills buffers
-//!                    | look, status: how busy threads are                   | batch: one request
+//!                    | board: the workers' seconds                          | task: fills buffers, at its
+//!                    |                                                      |   pacing and schedule
+//!                    | look, status: how busy threads are                   | batch: one request, its starts
 //!                    | watch: what the machine uses                         | tally: counts
 //!                    v
 //!        outcome -> verdict -> results/ -> report
@@ -25,10 +26,13 @@ mod look;
 mod lookup;
 mod merge;
 mod outcome;
+mod pacing;
 mod report;
 mod results;
 mod run;
+mod schedule;
 mod screen;
+mod starts;
 mod status;
 mod tally;
 mod task;

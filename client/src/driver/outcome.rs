@@ -11,7 +11,6 @@ use super::host::Host;
 use super::look::{Looks, server_facts};
 use super::merge::{run_facts, server_parts};
 use super::results::Results;
-use super::results::latency::micros;
 use super::results::nodes::{NodeSeries, Role};
 use super::results::series::Series;
 use super::results::summary::{FORMAT_VERSION, Framing, Hottest, ServerPart, Summary};
@@ -57,7 +56,7 @@ pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow:
     let part = |node: &NodeSeries| node.part(start, series.secs(), facts.counts.ops());
     summary.nodes = nodes.iter().filter_map(part).collect();
     summary.clock = clock;
-    summary.latency_us = micros(&latency.total());
+    summary.take_latencies(&latency.total());
     let findings = findings(config, &facts, &summary, &series);
     summary.judge(findings);
     Ok(Results {
@@ -115,7 +114,7 @@ fn facts(config: &Config, board: &Board, servers: &[ServerPart], ending: Ending)
         accounts,
         failures: ending.failures,
         interrupted: ending.interrupted,
-        offered: None,
+        offered: config.offer.map(|offer| board.offered(&offer)),
         repeated_answers: false,
         busiest_worker: ending.looks.busiest_worker(),
         servers: servers.iter().map(server).collect(),
@@ -152,7 +151,12 @@ fn summary(
         errors: checks.errors,
         unknown_ops: facts.accounts.iter().map(|a| a.unknown.total()).sum(),
         measured_secs: secs,
+        pacing: config.pacing(),
         latency_us: None,
+        latency_parts_us: None,
+        in_progress_mean: board.in_progress_mean(),
+        littles_law_ratio: None,
+        offered: facts.offered,
         hottest_server: Hottest::of(&per_server),
         per_server,
         framing_bytes: Framing::new(framing_sent, framing_received, &counts),

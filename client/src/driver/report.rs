@@ -46,22 +46,7 @@ fn figures(summary: &Summary, text: &mut String) -> std::fmt::Result {
         Some(hits) => writeln!(text, "hit rate    {:.4} %", hits * 100.0)?,
         None => writeln!(text, "hit rate    no gets")?,
     }
-    if let Some(latency) = summary.latency_us {
-        writeln!(
-            text,
-            "latency     p50 {:.0} us, p95 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0}, mean {:.0}\n            \
-             from the batch being full to its answer; closed loop, window {}, {} tasks, batch {}",
-            latency.p50,
-            latency.p95,
-            latency.p99,
-            latency.p999,
-            latency.max,
-            latency.mean,
-            flag(summary, "window"),
-            flag(summary, "tasks"),
-            flag(summary, "batch-size"),
-        )?;
-    }
+    latency(summary, text)?;
     writeln!(
         text,
         "checks      {} values checked, {} wrong; {} errors, {} unknown",
@@ -69,6 +54,56 @@ fn figures(summary: &Summary, text: &mut String) -> std::fmt::Result {
         grouped(summary.verify_failures),
         grouped(summary.errors),
         grouped(summary.unknown_ops),
+    )
+}
+
+fn latency(summary: &Summary, text: &mut String) -> std::fmt::Result {
+    let (Some(total), Some(parts)) = (summary.latency_us, summary.latency_parts_us) else {
+        return Ok(());
+    };
+    write!(text, "{:<12}", "latency us")?;
+    for name in ["mean", "p50", "p90", "p99", "p99.9", "max"] {
+        write!(text, " {name:>10}")?;
+    }
+    writeln!(text)?;
+    for (name, part) in [
+        ("fill", parts.fill),
+        ("queue", parts.queue),
+        ("service", parts.service),
+        ("total", total),
+    ] {
+        write!(text, "  {name:<10}")?;
+        for micros in [part.mean, part.p50, part.p90, part.p99, part.p999, part.max] {
+            write!(text, " {micros:>10.0}")?;
+        }
+        writeln!(text)?;
+    }
+    writeln!(
+        text,
+        "            fill until its batch was closed, queue until its frame was written, service (network and \
+         server) until its answer was decoded"
+    )?;
+    pacing(summary, text)?;
+    writeln!(
+        text,
+        "            {} operations in progress on average, {:.3} of throughput x mean total",
+        grouped(summary.in_progress_mean as u64),
+        summary.littles_law_ratio.unwrap_or(f64::NAN),
+    )
+}
+
+fn pacing(summary: &Summary, text: &mut String) -> std::fmt::Result {
+    writeln!(text, "            {}", summary.pacing)?;
+    let Some(offered) = summary.offered else {
+        return Ok(());
+    };
+    writeln!(
+        text,
+        "            {} operations were to arrive, {} did, {} were dropped with too many in flight; total is the \
+         response time from the intended start, service the service time",
+        grouped(offered.intended),
+        grouped(offered.arrived),
+        grouped(offered.dropped),
     )
 }
 
@@ -188,5 +223,8 @@ mod tests {
         assert_eq!(text.lines().last(), Some("throughput 1000.00 ops/s"));
         assert!(text.contains("10.10.1.2:8080: 0 ops/s, 0.0 % of all"));
         assert!(text.contains("framing     2.50 bytes of these an operation, 2.25 an answer"));
+        assert!(text.contains("\n  service           200 "), "{text}");
+        assert!(text.contains("closed loop, window 1\n"), "{text}");
+        assert!(text.contains("3,030 operations were to arrive, 3,000 did, 30 were dropped"));
     }
 }

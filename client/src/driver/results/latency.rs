@@ -1,13 +1,20 @@
-//! `latency.hlog`: an HDR V2 interval log with one interval for each second of the window.
+//! `latency.hlog`: an HDR V2 interval log with one interval for each second of the window, and three more
+//! with a tag each.
 //!
-//! Values are nanoseconds, and the log's own `Interval_Max` column milliseconds: what the existing
+//! ```text
+//! generated ---- fill ----> batch closed ---- queue ----> frame written ---- service ----> answer decoded
+//!     +------------------------------------ total, without a tag -----------------------------+
+//! ```
+//!
+//! An open loop's operations are generated when they were to arrive, so their total is the response time
+//! and their service the service time. Values are nanoseconds, and the log's own `Interval_Max` column milliseconds: what the existing
 //! tools (HistogramLogProcessor and its relatives) take a log to be when nobody says otherwise.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{
-    IntervalLogIterator, IntervalLogWriterBuilder, LogEntry,
+    IntervalLogIterator, IntervalLogWriterBuilder, LogEntry, Tag,
 };
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
@@ -15,19 +22,101 @@ use super::summary::LatencyMicros;
 
 /// Longest latency that is told apart from longer ones, in nanoseconds: ten minutes.
 const LATENCY_NANOS_MAX: u64 = 600_000_000_000;
-const SIGNIFICANT_DIGITS: u8 = 3;
 /// Nanoseconds in the unit of the log's `Interval_Max` column.
 const NANOS_PER_MILLI: f64 = 1e6;
 /// Longest histogram that is read, in bytes of its text; honest ones have kilobytes.
 const ENCODED_BYTES_MAX: usize = 16 << 20;
 
-/// Latencies of operations, in nanoseconds; 0.1 % exact.
-pub(crate) type Latencies = Histogram<u64>;
+/// A part of an operation's latency, or all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// From its generation to its answer's decoding.
+    Total,
+    /// Until its batch was closed: full, or waited long enough.
+    Fill,
+    /// From there until its frame was written, room in the window and a connection included.
+    Queue,
+    /// From there to its answer's decoding: network and server.
+    Service,
+}
 
-/// An empty histogram of latencies.
-pub(crate) fn latencies() -> Latencies {
-    Latencies::new_with_bounds(1, LATENCY_NANOS_MAX, SIGNIFICANT_DIGITS)
-        .expect("the bounds and digits are among the allowed ones")
+impl Part {
+    pub(crate) const ALL: [Self; 4] = [Self::Total, Self::Fill, Self::Queue, Self::Service];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Fill => "fill",
+            Self::Queue => "queue",
+            Self::Service => "service",
+        }
+    }
+
+    /// In the log. Tools look at lines without a tag unless they are told to do otherwise.
+    fn tag(self) -> Option<Tag<'static>> {
+        Tag::new(self.name()).filter(|_| self != Self::Total)
+    }
+
+    fn tagged(tag: Option<Tag<'_>>) -> Option<Self> {
+        let name = tag.as_deref().unwrap_or(Self::Total.name());
+        Self::ALL.into_iter().find(|part| part.name() == name)
+    }
+
+    /// The total is 0.1 % exact; of its parts 1 % will do, in an eighth of the memory.
+    fn significant_digits(self) -> u8 {
+        match self {
+            Self::Total => 3,
+            Self::Fill | Self::Queue | Self::Service => 2,
+        }
+    }
+
+    fn histogram(self) -> Histogram<u64> {
+        Histogram::new_with_bounds(1, LATENCY_NANOS_MAX, self.significant_digits())
+            .expect("the bounds and digits are among the allowed ones")
+    }
+}
+
+/// Latencies of operations and their parts, in nanoseconds.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Latencies([Histogram<u64>; 4]);
+
+impl Latencies {
+    pub(crate) fn new() -> Self {
+        Self(Part::ALL.map(Part::histogram))
+    }
+
+    pub(crate) fn of(&self, part: Part) -> &Histogram<u64> {
+        &self.0[part as usize]
+    }
+
+    /// Notes that a part took so long for so many operations.
+    #[inline]
+    pub(crate) fn record(&mut self, part: Part, took: Duration, operations: u64) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.0[part as usize].saturating_record_n(nanos, operations);
+    }
+
+    /// Adds bucket by bucket.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (sum, other) in self.0.iter_mut().zip(&other.0) {
+            *sum += other;
+        }
+    }
+
+    /// Mean and percentiles of a part in microseconds, or `None` when nothing was recorded.
+    pub(crate) fn micros(&self, part: Part) -> Option<LatencyMicros> {
+        let histogram = self.of(part);
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+        (!histogram.is_empty()).then(|| LatencyMicros {
+            mean: histogram.mean() / 1e3,
+            p50: at(0.5),
+            p90: at(0.9),
+            p95: at(0.95),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: histogram.max() as f64 / 1e3,
+        })
+    }
 }
 
 /// The window's latencies, second by second.
@@ -46,7 +135,7 @@ impl LatencyLog {
         let mut writer = IntervalLogWriterBuilder::new()
             .add_comment("[Histogram log format version 1.3]")
             .add_comment(
-                "[batchkv: latency of each operation, in nanoseconds; maxima in milliseconds]",
+                "[batchkv: latency of each operation, in nanoseconds; maxima in milliseconds; tagged: its parts]",
             )
             .with_start_time(start)
             .with_base_time(start)
@@ -55,9 +144,11 @@ impl LatencyLog {
             .expect("a vector takes everything");
         for (second, interval) in (0..).zip(&self.intervals) {
             let (from, length) = (Duration::from_secs(second), Duration::from_secs(1));
-            writer
-                .write_histogram(interval, from, length, None)
-                .expect("counts of operations fit the format, and a vector takes everything");
+            for part in Part::ALL {
+                writer
+                    .write_histogram(interval.of(part), from, length, part.tag())
+                    .expect("counts of operations fit the format, and a vector takes everything");
+            }
         }
         bytes
     }
@@ -75,15 +166,21 @@ impl LatencyLog {
             intervals: Vec::new(),
         };
         let mut deserializer = Deserializer::new();
-        for entry in IntervalLogIterator::new(bytes) {
-            let number = log.intervals.len() + 1;
-            match entry.map_err(|_| format!("no interval {number} can be read"))? {
+        for (entry, number) in IntervalLogIterator::new(bytes).zip(1..) {
+            match entry.map_err(|_| format!("its entry {number} cannot be read"))? {
                 LogEntry::StartTime(start) => log.start_unix_time = start.as_secs_f64(),
                 LogEntry::BaseTime(_) => {}
                 LogEntry::Interval(interval) => {
-                    let histogram = decode(interval.encoded_histogram(), &mut deserializer);
-                    let histogram = histogram.ok_or_else(|| format!("interval {number}"))?;
-                    log.intervals.push(histogram);
+                    let part = Part::tagged(interval.tag());
+                    let part = part.ok_or_else(|| format!("its entry {number} has another tag"))?;
+                    let histogram = decode(interval.encoded_histogram(), part, &mut deserializer);
+                    let histogram =
+                        histogram.ok_or_else(|| format!("its entry {number} is no histogram"))?;
+                    if part == Part::Total {
+                        log.intervals.push(Latencies::new());
+                    }
+                    let second = log.intervals.last_mut().ok_or("it begins with a part")?;
+                    second.0[part as usize] = histogram;
                 }
             }
         }
@@ -92,43 +189,26 @@ impl LatencyLog {
 
     /// All intervals in one, bucket by bucket.
     pub(crate) fn total(&self) -> Latencies {
-        let mut total = latencies();
+        let mut total = Latencies::new();
         for interval in &self.intervals {
-            add(&mut total, interval);
+            total.add(interval);
         }
         total
     }
 }
 
-/// Adds a histogram bucket by bucket; what lies beyond the greatest bucket counts there.
-pub(crate) fn add(sum: &mut Latencies, other: &Latencies) {
-    for bucket in other.iter_recorded() {
-        sum.saturating_record_n(bucket.value_iterated_to(), bucket.count_at_value());
-    }
-}
-
-/// Mean and percentiles in microseconds, or `None` when nothing was recorded.
-pub(crate) fn micros(latencies: &Latencies) -> Option<LatencyMicros> {
-    let at = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e3;
-    (!latencies.is_empty()).then(|| LatencyMicros {
-        mean: latencies.mean() / 1e3,
-        p50: at(0.5),
-        p95: at(0.95),
-        p99: at(0.99),
-        p999: at(0.999),
-        max: latencies.max() as f64 / 1e3,
-    })
-}
-
-fn decode(text: &str, deserializer: &mut Deserializer) -> Option<Latencies> {
+fn decode(text: &str, part: Part, deserializer: &mut Deserializer) -> Option<Histogram<u64>> {
     if text.len() > ENCODED_BYTES_MAX {
         return None;
     }
     let bytes = base64_decode(text)?;
-    let read: Latencies = deserializer.deserialize(&mut bytes.as_slice()).ok()?;
-    // Brought to our own bounds, so that histograms of other bounds can be added and compared.
-    let mut histogram = latencies();
-    add(&mut histogram, &read);
+    let read: Histogram<u64> = deserializer.deserialize(&mut bytes.as_slice()).ok()?;
+    // Brought to our own bounds, so that histograms of other bounds can be added and compared; what lies
+    // beyond the greatest bucket counts there.
+    let mut histogram = part.histogram();
+    for bucket in read.iter_recorded() {
+        histogram.saturating_record_n(bucket.value_iterated_to(), bucket.count_at_value());
+    }
     Some(histogram)
 }
 
@@ -162,10 +242,13 @@ mod tests {
     use super::*;
 
     fn log() -> LatencyLog {
-        let mut intervals = vec![latencies(), latencies(), latencies()];
-        intervals[0].record_n(1_500, 100).unwrap();
-        intervals[0].record_n(7_654_321, 3).unwrap();
-        intervals[2].record_n(90_000_000_000, 1).unwrap();
+        let mut intervals = vec![Latencies::new(); 3];
+        let nanos = Duration::from_nanos;
+        intervals[0].record(Part::Total, nanos(1_500), 100);
+        intervals[0].record(Part::Total, nanos(7_654_321), 3);
+        intervals[0].record(Part::Queue, nanos(7_000_000), 3);
+        intervals[2].record(Part::Total, nanos(90_000_000_000), 1);
+        intervals[2].record(Part::Service, nanos(1_000), 1);
         LatencyLog {
             start_unix_time: 1_790_000_000.25,
             intervals,
@@ -184,6 +267,18 @@ mod tests {
         assert!(text.starts_with("#[Histogram log format version 1.3]\n"));
         assert!(text.contains("nanoseconds") && text.contains("#[MaxValueDivisor: 1000000.000]"));
         assert!(text.contains("\n0.000,1.000,7.6"), "{text}");
+        assert!(text.contains("\nTag=queue,0.000,1.000,7.0"), "{text}");
+    }
+
+    #[test]
+    fn parts_need_their_second_and_a_known_name() {
+        let text = String::from_utf8(log().to_bytes()).unwrap();
+        let queue = text.lines().find(|line| line.starts_with("Tag=queue"));
+        let alone = format!("{}\n", queue.unwrap());
+        let fault = |text: &str| LatencyLog::from_bytes(text.as_bytes()).unwrap_err();
+        assert_eq!(fault(&alone), "it begins with a part");
+        let other = alone.replace("queue", "lunch");
+        assert_eq!(fault(&other), "its entry 1 has another tag");
     }
 
     #[test]
@@ -200,10 +295,11 @@ mod tests {
     #[test]
     fn sums_keep_every_count_and_the_percentiles_of_all() {
         let total = log().total();
-        assert_eq!(total.len(), 104);
-        let micros = micros(&total).unwrap();
+        let counts = Part::ALL.map(|part| total.of(part).len());
+        assert_eq!(counts, [104, 0, 3, 1]);
+        let micros = total.micros(Part::Total).unwrap();
         assert!((micros.p50 - 1.5).abs() < 0.01 && micros.max > 89e6);
-        assert!(super::micros(&latencies()).is_none());
+        assert!(total.micros(Part::Fill).is_none());
     }
 
     #[test]

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::super::clock::Offset;
 use super::super::host::Host;
-use super::super::verdict::{Finding, Kinds, Verdict, verdict_of};
+use super::super::verdict::{Finding, Kinds, Offered, Verdict, verdict_of};
+use super::latency::{Latencies, Part};
 use super::nodes::NodePart;
 
 /// Version of the file; it changes when a key changes its meaning or goes away.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 /// What a run came to. Rates and counts are of the measured window unless they say otherwise; an
 /// operation counts when its answer was decoded.
@@ -38,9 +39,20 @@ pub(crate) struct Summary {
     pub(crate) unknown_ops: u64,
     /// Length of the measured window.
     pub(crate) measured_secs: f64,
-    /// Per operation: from the moment its batch was full to its answer's decoding; null when nothing
-    /// was measured.
+    /// When operations began, in words: a closed loop and its window, or an open one and its schedule.
+    pub(crate) pacing: String,
+    /// Per operation, from its generation to its answer's decoding, see [`Part::Total`]; null when
+    /// nothing was measured. In an open loop this is the response time, from the intended start.
     pub(crate) latency_us: Option<LatencyMicros>,
+    /// The parts of that; their means add up to its mean.
+    pub(crate) latency_parts_us: Option<PartsMicros>,
+    /// Operations generated and not yet answered, on average.
+    pub(crate) in_progress_mean: f64,
+    /// These over throughput times mean latency: 1 by Little's law, but for the window's ends. Null when
+    /// nothing was measured.
+    pub(crate) littles_law_ratio: Option<f64>,
+    /// An open loop's arrivals; null for a closed loop.
+    pub(crate) offered: Option<Offered>,
     pub(crate) per_server: Vec<ServerPart>,
     /// Over all connections, framing included.
     pub(crate) bytes_sent: u64,
@@ -73,10 +85,19 @@ pub(crate) struct Summary {
 pub(crate) struct LatencyMicros {
     pub(crate) mean: f64,
     pub(crate) p50: f64,
+    pub(crate) p90: f64,
     pub(crate) p95: f64,
     pub(crate) p99: f64,
     pub(crate) p999: f64,
     pub(crate) max: f64,
+}
+
+/// See [`Part`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PartsMicros {
+    pub(crate) fill: LatencyMicros,
+    pub(crate) queue: LatencyMicros,
+    pub(crate) service: LatencyMicros,
 }
 
 /// Bytes on the wire beside keys and values. A read-modify-write asks twice.
@@ -222,6 +243,26 @@ impl Summary {
         self.findings = findings;
     }
 
+    /// Takes the window's latencies; throughput and operations in progress must be there.
+    pub(crate) fn take_latencies(&mut self, latencies: &Latencies) {
+        self.latency_us = latencies.micros(Part::Total);
+        let parts = [Part::Fill, Part::Queue, Part::Service];
+        let parts = parts.map(|part| latencies.micros(part));
+        self.latency_parts_us = match parts {
+            [Some(fill), Some(queue), Some(service)] => Some(PartsMicros {
+                fill,
+                queue,
+                service,
+            }),
+            _ => None,
+        };
+        self.littles_law_ratio = self.latency_us.map(|latency| {
+            let expected = self.ops_per_sec * latency.mean / 1e6;
+            // As many digits as such a figure is worth.
+            (self.in_progress_mean / expected * 1e4).round() / 1e4
+        });
+    }
+
     pub(crate) fn to_json(&self) -> String {
         let json = serde_json::to_string_pretty(self);
         json.expect("maps with text keys and plain values have no encoding that fails") + "\n"
@@ -245,11 +286,12 @@ impl Summary {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::latency::{LatencyLog, latencies, micros};
+    use super::super::latency::LatencyLog;
     use super::super::nodes::tests::samples;
     use super::super::series::{Row, Series};
     use super::super::{Results, median};
     use super::*;
+    use std::time::Duration;
 
     /// A valid client's results: `secs` seconds with 950 reads and 50 writes each, over `servers`
     /// servers with all operations on the first.
@@ -268,8 +310,15 @@ pub(crate) mod tests {
             servers,
             rows: (1..=secs).map(row).collect(),
         };
-        let mut interval = latencies();
-        interval.record_n(250_000, 1000).unwrap();
+        let mut interval = Latencies::new();
+        for (part, micros) in [
+            (Part::Total, 250),
+            (Part::Fill, 20),
+            (Part::Queue, 30),
+            (Part::Service, 200),
+        ] {
+            interval.record(part, Duration::from_micros(micros), 1000);
+        }
         let latency = LatencyLog {
             start_unix_time: 1_790_000_000.0,
             intervals: vec![interval; secs as usize],
@@ -289,7 +338,7 @@ pub(crate) mod tests {
             unknown: Kinds::default(),
             told: None,
         };
-        let summary = Summary {
+        let mut summary = Summary {
             format_version: FORMAT_VERSION,
             verdict: Verdict::Valid,
             reasons: Vec::new(),
@@ -303,7 +352,16 @@ pub(crate) mod tests {
             errors: 0,
             unknown_ops: 0,
             measured_secs: secs as f64,
-            latency_us: micros(&latency.total()),
+            pacing: "closed loop, window 1".into(),
+            latency_us: None,
+            latency_parts_us: None,
+            in_progress_mean: 0.25,
+            littles_law_ratio: None,
+            offered: Some(Offered {
+                intended: 1010 * secs,
+                arrived: 1000 * secs,
+                dropped: 10 * secs,
+            }),
             per_server: (0..servers).map(part).collect(),
             bytes_sent: 1,
             bytes_received: 2,
@@ -327,6 +385,7 @@ pub(crate) mod tests {
             host: Host::default(),
             commit: "unknown".into(),
         };
+        summary.take_latencies(&latency.total());
         Results {
             summary,
             series,
@@ -339,9 +398,9 @@ pub(crate) mod tests {
     #[test]
     fn another_version_is_refused() {
         let mut summary = example(1, 1).summary;
-        summary.format_version = 2;
+        summary.format_version = 3;
         let reason = Summary::from_json(&summary.to_json()).unwrap_err();
-        assert_eq!(reason, "its format_version is 2 instead of 1");
+        assert_eq!(reason, "its format_version is 3 instead of 2");
     }
 
     #[test]

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use answers::{Account, Checks, Kinds, counts_do_not_fit};
 pub(crate) use resources::{Node, ServerFacts};
 pub(crate) use steadiness::{RunFacts, Window};
-pub(crate) use workload::{Facts, skew_fault};
+pub(crate) use workload::{Facts, Offered, skew_fault};
 
 /// How far a run can be believed; the later, the less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

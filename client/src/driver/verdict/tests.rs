@@ -1,7 +1,6 @@
 use batchkv_telemetry::Usage;
 use batchkv_workload::{Options, SkewSample, Spec};
 
-use super::workload::Offered;
 use super::*;
 use crate::driver::results::summary::Counts;
 
@@ -260,7 +259,13 @@ fn a_trifle_in_a_large_sample_is_no_wrong_skew() {
 #[test]
 fn a_missed_rate_qualifies_beyond_a_hundredth_and_chance() {
     let offer = |intended, arrived| {
-        move |facts: &mut Facts| facts.offered = Some(Offered { intended, arrived })
+        move |facts: &mut Facts| {
+            facts.offered = Some(Offered {
+                intended,
+                arrived,
+                dropped: intended - arrived,
+            })
+        }
     };
     let words = ["1,000,000 operations", "2.0 %", "--rate"];
     provoke(Rule::RateMissed, &words, offer(1_000_000, 980_000));

@@ -1,6 +1,7 @@
 //! Rules about what was asked: kinds, ranks, records, values, and how fast.
 
 use batchkv_workload::{Kind, Mix, SkewSample};
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 use super::answers::{Account, Checks};
@@ -44,12 +45,22 @@ pub(crate) struct Facts {
 }
 
 /// Operations of the window by the schedule of an offered rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Offered {
     /// That were to arrive.
     pub(crate) intended: u64,
     /// That arrived and were not dropped at the bound of operations in flight.
     pub(crate) arrived: u64,
+    /// That were dropped there.
+    pub(crate) dropped: u64,
+}
+
+impl Offered {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.intended += other.intended;
+        self.arrived += other.arrived;
+        self.dropped += other.dropped;
+    }
 }
 
 pub(super) fn wrong_mix(facts: &Facts) -> Option<String> {
@@ -155,7 +166,9 @@ pub(super) fn ended_by_hand(facts: &Facts) -> Option<String> {
 }
 
 pub(super) fn rate_missed(facts: &Facts) -> Option<String> {
-    let Offered { intended, arrived } = facts.offered?;
+    let Offered {
+        intended, arrived, ..
+    } = facts.offered?;
     let missed = 1.0 - arrived as f64 / intended as f64;
     let allowed = 0.01_f64.max(4.0 / (intended as f64).sqrt());
     (missed > allowed).then(|| {
