@@ -12,6 +12,7 @@ use batchkv_workload::values;
 use batchkv_workload::{Floor, KeyBuf, KeyStyle, Stamp, Witness};
 
 use super::lane::Lane;
+use super::recorder::{Deed, Sending};
 use super::tally::Gain;
 use super::verdict::Kinds;
 use super::worker::Worker;
@@ -157,6 +158,7 @@ pub(crate) struct Batch {
     lane: Rc<Lane>,
     /// When its buffer was full: the start of its operations' latency.
     full: Instant,
+    sending: Sending,
     parts: Parts,
     /// What was answered since the last frame's end.
     gain: Gain,
@@ -167,10 +169,12 @@ pub(crate) struct Batch {
 impl Batch {
     /// A batch of the steps in `parts` for the server of `lane`.
     pub(crate) fn new(worker: Rc<Worker>, lane: Rc<Lane>, parts: Parts, full: Instant) -> Self {
+        let sending = worker.sending();
         Self {
             worker,
             lane,
             full,
+            sending,
             parts,
             gain: Gain::default(),
             answered: Kinds::default(),
@@ -233,12 +237,49 @@ impl Batch {
         let key = step.key(self.worker.key_style);
         match values::check(key.hash(), value) {
             Ok(Some(stamp)) if stamp.run != self.worker.run => self.gain.checks.foreign += 1,
-            Ok(stamp) if Witness::is_sampled(record) => self.check_stale(index, record, stamp),
+            Ok(stamp) if Witness::is_sampled(record) => {
+                self.check_stale(index, record, stamp);
+                if let Some(stamp) = stamp {
+                    self.record(index, record, Deed::Read(Some(stamp.into())));
+                }
+            }
             Ok(_) => {}
             Err(fault) => {
                 self.gain.checks.damaged += 1;
                 let mut tally = self.worker.tally.borrow_mut();
                 tally.example(|| format!("record {record}: {fault}"));
+            }
+        }
+    }
+
+    fn take_missing(&mut self, index: usize, step: Step) {
+        self.gain.counts.misses += 1;
+        self.gain.checks.misses += 1;
+        if Witness::is_sampled(step.record()) {
+            self.record(index, step.record(), Deed::Read(None));
+        }
+    }
+
+    /// Records an operation that was answered, on a sampled record.
+    fn record(&self, index: usize, record: u64, deed: Deed) {
+        if let Some(recorder) = &self.worker.recorder {
+            let mut recorder = recorder.borrow_mut();
+            recorder.answered(record, deed, index, self.sending);
+        }
+    }
+
+    /// Records the writes of sampled records that may have reached a server which was lost.
+    fn record_unknown(&self, sent: usize) {
+        let Some(recorder) = &self.worker.recorder else {
+            return;
+        };
+        let mut recorder = recorder.borrow_mut();
+        for watched in &self.parts.watched {
+            let index = watched.index as usize;
+            if let (Note::Write(sequence), true) = (watched.note, index < sent) {
+                let deed = Deed::Write(self.worker.value_id(sequence));
+                let record = self.parts.steps[index].record();
+                recorder.unknown(record, deed, index, self.sending);
             }
         }
     }
@@ -274,6 +315,8 @@ impl Batch {
         {
             let mut witness = self.worker.witness.borrow_mut();
             witness.write_acknowledged(record, sequence);
+            drop(witness);
+            self.record(index, record, Deed::Write(self.worker.value_id(sequence)));
         }
     }
 
@@ -339,6 +382,10 @@ impl Exchange for Batch {
                 }
                 if fits && Witness::is_sampled(step.record()) {
                     worker.witness.borrow_mut().forget(step.record());
+                    if let Some(recorder) = &worker.recorder {
+                        let mut recorder = recorder.borrow_mut();
+                        recorder.deleted(step.record(), index, self.sending);
+                    }
                 }
                 fits
             }
@@ -360,8 +407,7 @@ impl Exchange for Batch {
             Answer::Missing => {
                 self.answered.gets += 1;
                 self.gain.counts.reads += u64::from(kind == StepKind::Get);
-                self.gain.counts.misses += 1;
-                self.gain.checks.misses += 1;
+                self.take_missing(index, step);
             }
             Answer::Stored => self.take_stored(index, step),
             Answer::Deleted { .. } => {
@@ -378,11 +424,15 @@ impl Exchange for Batch {
         let gain = std::mem::take(&mut self.gain);
         let latency = now.saturating_duration_since(self.full);
         self.worker.count(now, self.lane.server, &gain, latency);
+        if let Some(recorder) = &self.worker.recorder {
+            recorder.borrow_mut().frame(now);
+        }
     }
 
     fn ended(mut self, outcome: Result<(), Lost>) {
         if let Err(lost) = outcome {
             let unknown = self.unanswered(lost.sent);
+            self.record_unknown(lost.sent);
             self.worker.lost(self.lane.link, &unknown, &lost.cause);
         }
         self.parts.steps.clear();

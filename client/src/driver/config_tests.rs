@@ -160,3 +160,23 @@ fn clients_agree_on_all_but_their_own() {
     assert_ne!(agreement("--theta 0.5"), agreement(""));
     assert!(!agreement("").contains('\n'));
 }
+
+#[test]
+fn histories_need_sampled_records_and_stamps() {
+    let list = |line| config(line).unwrap().watch_list;
+    assert_eq!(list(""), None);
+    let share = list("--check-linearizability 0.001").unwrap().share();
+    assert!(share > 0.0005 && share <= 0.001, "{share}");
+    for (line, word) in [
+        ("--check-linearizability 0", "larger shares"),
+        ("--check-linearizability 2", "from 0 to 1"),
+        ("--check-linearizability 0.1 --no-verify", "--no-verify"),
+        ("--check-linearizability 0.1 --value-bytes 8", "16 bytes"),
+    ] {
+        let text = config(line).unwrap_err().to_string();
+        assert!(
+            text.starts_with("--check-linearizability") && text.contains(word),
+            "{text}"
+        );
+    }
+}

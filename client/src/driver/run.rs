@@ -175,7 +175,21 @@ impl Run {
         self.looks.look().await;
         self.all_done(Some(end + DRAIN_TIME)).await;
         self.meet(Meeting::Stopped, MEETING_TIME).await;
+        if self.config.watch_list.is_some() {
+            self.closing().await;
+        }
         Some(start)
+    }
+
+    /// Few and small batches of all clients at the same time, of which histories are recorded. A run
+    /// that is ending has nothing left to show.
+    async fn closing(&mut self) {
+        if self.is_ending() {
+            return;
+        }
+        self.command(Command::Close);
+        self.all_done(Some(Instant::now() + DRAIN_TIME)).await;
+        self.meet(Meeting::Closed, MEETING_TIME).await;
     }
 
     fn is_ending(&self) -> bool {
@@ -357,6 +371,7 @@ impl Run {
             interrupted: self.interrupted,
             start_unix_time: start + self.offset.secs,
             clock: self.offset,
+            own_clock: self.clock,
             looks: self.looks,
             samples: self.watch.finish().await,
         };
