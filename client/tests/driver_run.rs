@@ -237,7 +237,10 @@ fn two_clients_meet_and_are_merged() {
     }
     let closing = &summary["linearizability"]["closing"];
     assert!(closing["ordered_pairs"].as_u64() > Some(0), "{summary}");
-    assert!(text.contains("small batches on the hottest sampled records"), "{text}");
+    assert!(
+        text.contains("small batches on the hottest sampled records"),
+        "{text}"
+    );
     // Half of the records each: together all of them, once.
     let puts = summary["per_server"][0]["answered"]["puts"]
         .as_u64()

@@ -1,11 +1,13 @@
 //! What was asked for, checked: no option is left open, and every default stands here.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::thread;
 
+use batchkv_cli::listen::address;
 use batchkv_protocol::limits::{OPERATIONS_PER_REQUEST_MAX, REQUESTS_UNANSWERED_MAX, SERVERS_MAX};
 use batchkv_workload::{Kind, Options, Share, Spec, SpecError, WatchList};
 
@@ -73,6 +75,8 @@ pub(crate) struct Config {
     pub(crate) verify: bool,
     pub(crate) place: Place,
     pub(crate) output: Option<PathBuf>,
+    /// Where figures for Prometheus are served.
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// Records whose histories are checked.
     pub(crate) watch_list: Option<Arc<WatchList>>,
 }
@@ -133,6 +137,7 @@ impl Config {
             verify: !args.no_verify,
             place,
             output: args.output.as_ref().map(PathBuf::from),
+            metrics_listen: metrics_listen(args)?,
             watch_list,
         })
     }
@@ -263,6 +268,16 @@ fn part<T: FromStr<Err = SpecError>>(
     parsed
         .map(Some)
         .map_err(|error: SpecError| wrong(flag, typed, error.to_string()))
+}
+
+fn metrics_listen(args: &RunArgs) -> Result<Option<SocketAddr>, ConfigError> {
+    let Some(typed) = &args.metrics_listen else {
+        return Ok(None);
+    };
+    let address = address(typed, args.allow_public);
+    address
+        .map(Some)
+        .map_err(|reason| wrong("metrics-listen", typed, reason))
 }
 
 fn watch_list(args: &RunArgs, spec: &Spec) -> Result<Option<WatchList>, ConfigError> {

@@ -1,11 +1,11 @@
 use super::super::args::{Args, rewrite_single_dashes};
 use super::*;
-use clap::Parser;
+use batchkv_cli::parse_with_config;
 
 fn config(line: &str) -> Result<Config, ConfigError> {
     let words = line.split_whitespace().map(str::to_owned);
     let typed = rewrite_single_dashes(std::iter::once("batchkv-client".into()).chain(words));
-    Config::new(&Args::try_parse_from(typed).unwrap().run)
+    Config::new(&parse_with_config::<Args>(typed).unwrap().run)
 }
 
 /// The line is refused with a complaint that begins with flag and value and names all `words`.
@@ -159,6 +159,18 @@ fn clients_agree_on_all_but_their_own() {
     assert_eq!(agreement(second), agreement("--client 0/2 --barrier a:9"));
     assert_ne!(agreement("--theta 0.5"), agreement(""));
     assert!(!agreement("").contains('\n'));
+}
+
+#[test]
+fn metrics_are_not_public_unless_asked_for() {
+    refused("--metrics-listen 0.0.0.0:1", &["--allow-public"]);
+    refused("--metrics-listen nowhere", &["HOST:PORT"]);
+    for line in [
+        "--metrics-listen 127.0.0.1:0",
+        "--metrics-listen 0.0.0.0:1 --allow-public",
+    ] {
+        assert!(config(line).unwrap().metrics_listen.is_some());
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod board;
 mod clock;
 mod config;
 mod control;
+mod figures;
 mod host;
 mod lane;
 mod linearizability;

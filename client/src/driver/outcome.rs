@@ -167,7 +167,9 @@ fn summary(
     per_server: Vec<ServerPart>,
 ) -> anyhow::Result<Summary> {
     let (counts, checks) = (facts.counts, &facts.checks);
-    let Volume { traffic, payload } = board.volume();
+    let Volume {
+        traffic, payload, ..
+    } = board.volume();
     // A window that ends inside a frame may have its payload but not yet its bytes.
     let framing_sent = traffic.bytes_sent.saturating_sub(payload.bytes_sent);
     let framing_received = traffic

@@ -266,8 +266,11 @@ impl Worker {
             traffic.bytes_sent += of_link.bytes_sent;
             traffic.bytes_received += of_link.bytes_received;
         }
-        let payload = self.payload.get();
-        Volume { traffic, payload }
+        Volume {
+            traffic,
+            payload: self.payload.get(),
+            batches: self.batches.get().into(),
+        }
     }
 
     /// Closes the connections, within `limit` each, and gives both sides' counts with the server's
