@@ -194,7 +194,7 @@ mod tests {
                         # HELP operations Help\n# TYPE operations counter\noperations_total{kind=\"get\"} 7\n\
                         # HELP took_seconds Help\n# TYPE took_seconds histogram\n\
                         took_seconds_sum 0.001\ntook_seconds_count 12\n\
-                        took_seconds_bucket{le=\"1e-6\"} 3\ntook_seconds_bucket{le=\"2e-6\"} 7\n\
+                        took_seconds_bucket{le=\"0.000001\"} 3\ntook_seconds_bucket{le=\"0.000002\"} 7\n\
                         took_seconds_bucket{le=\"+Inf\"} 12\n# EOF\n";
         assert_eq!(text.unwrap(), expected);
     }

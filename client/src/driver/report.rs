@@ -77,18 +77,16 @@ fn histories(summary: &Summary, text: &mut String) -> std::fmt::Result {
     let Some(checked) = &summary.linearizability else {
         return Ok(());
     };
+    let behind = "small batches on the hottest sampled records behind it";
     let parts = [
-        (checked.window.as_ref(), "warm-up and window"),
-        (
-            checked.closing.as_ref(),
-            "small batches on the hottest sampled records behind it",
-        ),
+        ("histories", "warm-up and window", checked.window.as_ref()),
+        ("", behind, checked.closing.as_ref()),
     ];
-    for (part, name) in parts {
+    for (label, name, part) in parts {
         let Some(part) = part else { continue };
         writeln!(
             text,
-            "histories   {name}: {} operations on {} records, {} pairs of a write and a later read; \
+            "{label:<11} {name}: {} operations on {} records, {} pairs of a write and a later read; \
              median interval {:.0} us",
             grouped(part.operations),
             grouped(part.records),
