@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -44,13 +45,23 @@ def fetch(url: str) -> dict[tuple[str, ...], float]:
     return {(sample.name, *sample.labels.values()): sample.value for sample in samples}
 
 
+def fetch_settled(url: str) -> dict[tuple[str, ...], float]:
+    """A server's samples once it has noted that its last answers were written."""
+    deadline = time.monotonic() + FETCH_SECS_MAX
+    while True:
+        seen = fetch(url)
+        frames = seen["batchkv_server_batches_total",]
+        if seen["batchkv_server_service_seconds_count",] == frames or time.monotonic() > deadline:
+            return seen
+
+
 def test_a_server_tells_what_a_client_has_counted(tmp_path: Path) -> None:
     with running("server", "--listen", "127.0.0.1:0") as server:
         url, address = wait_for(server, "metrics"), wait_for(server, "ready")
         client = [RELEASE / "batchkv-client", "--hosts", address, "--records", "5000"]
         client += ["--secs", "1", "--warmup-secs", "0", "--batch-size", "256", "--tasks", "4"]
         subprocess.run([*client, "--output", tmp_path], check=True, stdout=subprocess.DEVNULL)
-        seen = fetch(url)
+        seen = fetch_settled(url)
     answered = json.loads((tmp_path / "summary.json").read_text())["per_server"][0]["answered"]
     for kind in ("get", "put", "delete"):
         assert seen["batchkv_server_operations_total", kind] == answered[f"{kind}s"]
