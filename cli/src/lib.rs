@@ -5,6 +5,7 @@
 
 mod config;
 mod generate;
+pub mod listen;
 
 use std::ffi::OsString;
 

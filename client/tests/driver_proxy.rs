@@ -5,11 +5,14 @@
 
 mod driver;
 
+use batchkv_client::protocol::{Answer, AnswerFrame};
+use batchkv_workload::{KeyBuf, KeyStyle, Witness, values};
 use driver::{SMALL, Scratch, Server, client};
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -36,12 +39,16 @@ enum Fault {
     DelaysAnswers,
     /// Lets no answer through in the first part of each second.
     StallsAnswers,
+    /// Values in small answers, which are those behind the window, by the first seen of their keys.
+    MakesAnswersStale,
     /// Ends the connection instead of answering.
     Cuts,
 }
 
 /// Frames of the kind that is changed between two changes.
 const CHANGED_ONE_IN: usize = 20;
+/// More than eight answers and their framing.
+const SMALL_FRAME_BYTES: usize = 8 * VALUE_ANSWER_BYTES + 64;
 const DELAY: Duration = Duration::from_millis(20);
 /// How long each second's stall is.
 const STALL: Duration = Duration::from_millis(200);
@@ -69,13 +76,18 @@ impl Fault {
                     let value_bytes = frame.iter().nth_back(128);
                     value_bytes == Some(&128) && !frame[frame.len() - 1].is_ascii_digit()
                 }
+                Self::MakesAnswersStale => frame.len() <= SMALL_FRAME_BYTES && value(1),
                 _ => true,
             }
     }
 
     /// What goes on instead of the frame.
-    fn change(self, mut frame: Vec<u8>) -> io::Result<Vec<u8>> {
+    fn change(self, mut frame: Vec<u8>, memory: &Memory) -> io::Result<Vec<u8>> {
         match self {
+            Self::MakesAnswersStale => {
+                memory.make_stale(&mut frame);
+                Ok(frame)
+            }
             Self::CorruptsRequests | Self::CorruptsAnswers => {
                 *frame.last_mut().unwrap() ^= 1;
                 Ok(frame)
@@ -107,22 +119,64 @@ fn since_second() -> Duration {
     Duration::from_nanos(now.subsec_nanos().into())
 }
 
+/// What all connections of a proxy remember.
+#[derive(Default)]
+struct Memory {
+    /// Frames that could be changed.
+    seen: AtomicUsize,
+    /// By record.
+    first_values: Mutex<HashMap<u64, Vec<u8>>>,
+}
+
+impl Memory {
+    /// Every value of a sampled record becomes the first one that came by.
+    fn make_stale(&self, frame: &mut [u8]) {
+        let mut first_values = self.first_values.lock().unwrap();
+        for start in value_starts(frame) {
+            let value = &mut frame[start..start + 128];
+            let is_of = |record: &u64| {
+                let key = KeyBuf::new(KeyStyle::Decimal, *record);
+                values::check(key.hash(), value).is_ok()
+            };
+            let mut sampled = (0..5000).filter(|&record| Witness::is_sampled(record));
+            if let Some(record) = sampled.find(is_of) {
+                let first = first_values.entry(record);
+                value.copy_from_slice(first.or_insert_with(|| value.to_vec()));
+            }
+        }
+    }
+}
+
+/// Where the values of 128 bytes begin in an answer frame.
+fn value_starts(frame: &[u8]) -> Vec<usize> {
+    let mut answers = AnswerFrame::parse(&frame[4..]).unwrap();
+    let mut starts = Vec::new();
+    while let Some(piece) = answers.next_piece().unwrap() {
+        for _ in 0..piece.answers {
+            if let Some(Answer::Value(value)) = answers.next_answer().unwrap() {
+                starts.push(value.as_ptr() as usize - frame.as_ptr() as usize);
+            }
+        }
+    }
+    starts
+}
+
 /// Starts a proxy in front of `server` and gives its address.
 fn proxy(server: &str, fault: Fault) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let server = server.to_owned();
-    let seen = Arc::new(AtomicUsize::new(0));
+    let memory = Arc::new(Memory::default());
     thread::spawn(move || {
         for near in listener.incoming() {
             let (near, far) = (near.unwrap(), TcpStream::connect(&server).unwrap());
             for (from, to) in [(&near, &far), (&far, &near)] {
                 let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
                 to.set_nodelay(true).unwrap();
-                let seen = Arc::clone(&seen);
+                let memory = Arc::clone(&memory);
                 thread::spawn(move || {
                     // Either end may go away at any time.
-                    let _ = forward(&from, &to, fault, &seen);
+                    let _ = forward(&from, &to, fault, &memory);
                     let _ = from.shutdown(Shutdown::Both);
                     let _ = to.shutdown(Shutdown::Both);
                 });
@@ -137,7 +191,7 @@ fn forward(
     mut from: &TcpStream,
     mut to: &TcpStream,
     fault: Fault,
-    seen: &AtomicUsize,
+    memory: &Memory,
 ) -> io::Result<()> {
     loop {
         let mut frame = vec![0; 4];
@@ -146,10 +200,10 @@ fn forward(
         frame.resize(4 + body_bytes, 0);
         from.read_exact(&mut frame[4..])?;
         if fault.fits(&frame) {
-            let number = seen.fetch_add(1, Ordering::Relaxed) + 1;
+            let number = memory.seen.fetch_add(1, Ordering::Relaxed) + 1;
             let always = [Fault::DelaysAnswers, Fault::StallsAnswers].contains(&fault);
             if always || number.is_multiple_of(CHANGED_ONE_IN) {
-                frame = fault.change(frame)?;
+                frame = fault.change(frame, memory)?;
             }
         }
         to.write_all(&frame)?;
@@ -157,24 +211,27 @@ fn forward(
 }
 
 /// Runs the client through a faulty proxy; gives its exit status and summary.
-fn run(fault: Fault) -> (i32, serde_json::Value) {
-    run_with(fault, "")
+fn run(fault: Fault, flags: &str) -> (i32, serde_json::Value) {
+    run_with(fault, &format!("{SMALL} {flags}"))
 }
 
-/// The same with other flags, which take the place of the small run's.
+/// The same with all flags, in place of the small run's.
 fn run_with(fault: Fault, flags: &str) -> (i32, serde_json::Value) {
     let server = Server::start(0, 1);
     let scratch = Scratch::new(&format!("proxy-{fault:?}{}", flags.len()));
     let (address, output) = (proxy(&server.address, fault), scratch.path().display());
-    let words = if flags.is_empty() { SMALL } else { flags };
-    let (code, text, complaints) = client(&format!("--hosts {address} {words} --output {output}"));
+    let (code, text, complaints) = client(&format!("--hosts {address} {flags} --output {output}"));
     assert!(text.contains("verdict "), "{fault:?}: {text}{complaints}");
     (code, scratch.summary(""))
 }
 
 /// The run is INVALID, among others by this rule.
 fn caught(fault: Fault, rule: &str) {
-    let (code, summary) = run(fault);
+    caught_with("", fault, rule);
+}
+
+fn caught_with(flags: &str, fault: Fault, rule: &str) -> serde_json::Value {
+    let (code, summary) = run(fault, flags);
     assert_eq!(
         (code, &summary["verdict"]),
         (1, &"INVALID".into()),
@@ -184,6 +241,20 @@ fn caught(fault: Fault, rule: &str) {
     assert!(
         findings.iter().any(|finding| finding["rule"] == rule),
         "{fault:?}: {summary}"
+    );
+    summary
+}
+
+#[test]
+fn stale_answers_contradict_the_recorded_histories() {
+    let flags = "--check-linearizability 0.02";
+    let summary = caught_with(flags, Fault::MakesAnswersStale, "not-linearizable");
+    let checked = &summary["linearizability"];
+    assert_eq!(checked["window"]["violation"], serde_json::Value::Null);
+    let shown = checked["closing"]["violation"].as_str().unwrap();
+    assert!(
+        shown.starts_with("record ") && shown.contains("; read "),
+        "{shown}"
     );
 }
 
@@ -218,7 +289,7 @@ fn connections_that_are_cut_are_failures() {
 
 #[test]
 fn a_slow_way_is_no_fault_and_shows_in_the_latency() {
-    let (code, summary) = run(Fault::DelaysAnswers);
+    let (code, summary) = run(Fault::DelaysAnswers, "");
     assert_eq!(
         (code, &summary["verdict"]),
         (0, &"QUALIFIED".into()),

@@ -246,7 +246,8 @@ fn two_clients_meet_and_are_merged() {
     let clients = [0, 1].map(|index| {
         let output = scratch.path().join(format!("client-node{}", index + 1));
         program(&format!(
-            "--hosts {} {SMALL} --client {index}/2 --barrier {barrier} --output {}",
+            "--hosts {} {SMALL} --check-linearizability 0.02 --client {index}/2 --barrier {barrier} \
+             --output {}",
             server.address,
             output.display()
         ))
@@ -271,6 +272,17 @@ fn two_clients_meet_and_are_merged() {
         (&"QUALIFIED".into(), &2.into())
     );
     assert!(!found(&summary, "windows-apart"), "{summary}");
+    for part in ["window", "closing"] {
+        let checked = &summary["linearizability"][part];
+        assert_eq!(checked["violation"], serde_json::Value::Null, "{summary}");
+        assert!(checked["operations"].as_u64() > Some(0), "{summary}");
+    }
+    let closing = &summary["linearizability"]["closing"];
+    assert!(closing["ordered_pairs"].as_u64() > Some(0), "{summary}");
+    assert!(
+        text.contains("small batches on the hottest sampled records"),
+        "{text}"
+    );
     // Half of the records each: together all of them, once.
     let puts = summary["per_server"][0]["answered"]["puts"]
         .as_u64()

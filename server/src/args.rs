@@ -1,10 +1,11 @@
 //! The command line: what was typed becomes [`Settings`], or a usage error with exit code 2.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use batchkv_cli::listen::address;
 use batchkv_cli::parse_with_config;
 use batchkv_protocol::PartitionMap;
 use batchkv_protocol::limits::{BUFFER_BYTES_MAX, FRAME_TIME_MAX, PARTITIONS_DEFAULT};
@@ -22,9 +23,13 @@ struct Args {
     /// Changes only the port of --listen
     #[arg(long)]
     port: Option<u16>,
-    /// Allow --listen to be an address that machines outside the private network may reach
+    /// Allow --listen and --metrics-listen to be an address that machines outside the private network may
+    /// reach
     #[arg(long)]
     allow_public: bool,
+    /// Serve figures for Prometheus there, at /metrics; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics_listen: Option<String>,
     /// This server's number among --servers, from 0
     #[arg(long, value_name = "I", default_value_t = 0)]
     server_index: u32,
@@ -76,6 +81,7 @@ enum EngineName {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
+    pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) stats_file: Option<PathBuf>,
     pub(crate) resources_file: Option<PathBuf>,
     /// Nothing but the command line is to be looked at.
@@ -102,7 +108,18 @@ fn double_dash(argument: OsString) -> OsString {
 }
 
 fn validate(args: Args) -> Result<Settings, String> {
-    let listen = listen_address(&args)?;
+    let address = |flag: &str, text: &String| {
+        let address = address(text, args.allow_public);
+        address.map_err(|reason| format!("{flag} {text}: {reason}"))
+    };
+    let mut listen = address("--listen", &args.listen)?;
+    if let Some(port) = args.port {
+        listen.set_port(port);
+    }
+    let metrics_listen = args.metrics_listen.as_ref();
+    let metrics_listen = metrics_listen
+        .map(|text| address("--metrics-listen", text))
+        .transpose()?;
     let map = PartitionMap::fixed(args.partitions, args.servers).map_err(|error| {
         format!(
             "--partitions {} --servers {}: {error}",
@@ -142,6 +159,7 @@ fn validate(args: Args) -> Result<Settings, String> {
     };
     Ok(Settings {
         listen,
+        metrics_listen,
         stats_file: args.stats_file,
         resources_file: args.resources_file,
         check: args.check,
@@ -159,37 +177,6 @@ fn validate(args: Args) -> Result<Settings, String> {
             idle_timeout,
         },
     })
-}
-
-fn listen_address(args: &Args) -> Result<SocketAddr, String> {
-    let text = &args.listen;
-    let resolved = text
-        .to_socket_addrs()
-        .map_err(|error| format!("--listen {text}: {error}; give HOST:PORT"))?;
-    let mut address = resolved
-        .into_iter()
-        .next()
-        .ok_or_else(|| format!("--listen {text}: the name has no address"))?;
-    if let Some(port) = args.port {
-        address.set_port(port);
-    }
-    if is_public(address.ip()) && !args.allow_public {
-        return Err(format!(
-            "--listen {text}: {} may be reached from outside the private network; name a loopback or private \
-             address, or add --allow-public",
-            address.ip()
-        ));
-    }
-    Ok(address)
-}
-
-/// Whether an address is neither loopback nor private (RFC 1918, RFC 4193) nor link-local; the
-/// unspecified address means every interface, so it counts as public.
-fn is_public(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
-        IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
-    }
 }
 
 #[cfg(test)]
@@ -243,6 +230,8 @@ mod tests {
                 .to_string();
             assert!(error.contains("--allow-public"), "{error}");
             assert!(parse_line(&format!("--listen {address} --allow-public")).is_ok());
+            let error = parse_line(&format!("--metrics-listen {address}")).unwrap_err();
+            assert!(error.to_string().contains("--metrics-listen"), "{error}");
         }
         for address in [
             "127.0.0.1:1",

@@ -1,16 +1,19 @@
 //! `batchkv-server`: parses, binds, prints the bound address, and calls [`batchkv_server::run`].
 
 mod args;
+mod figures;
 mod report;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use batchkv_server::run;
+use batchkv_server::{Observer, run};
 use tokio::signal::unix::{SignalKind, signal};
 
 use args::Settings;
+use figures::figures;
 use report::Report;
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn serve(settings: Settings) -> anyhow::Result<()> {
     let bound = listener
         .local_addr()
         .context("the listening socket has no address")?;
+    let metrics = settings.metrics_listen.map(bind_metrics).transpose()?;
     let mut report = Report::new(
         settings.stats_file.as_deref(),
         settings.resources_file.as_deref(),
@@ -46,12 +50,16 @@ fn serve(settings: Settings) -> anyhow::Result<()> {
         .build()?;
     runtime.block_on(async {
         let shutdown = stop_signal()?;
-        let (started, observer) = tokio::sync::oneshot::channel();
+        let (started, observer) = tokio::sync::oneshot::channel::<Observer>();
         let totals = {
             let reporting = async {
                 let Ok(observer) = observer.await else {
                     return std::future::pending().await;
                 };
+                if let Some(listener) = metrics {
+                    report.metrics(listener.local_addr()?)?;
+                    serve_metrics(listener, observer.clone())?;
+                }
                 report.ready(bound)?;
                 report.every_second(&observer).await
             };
@@ -75,6 +83,26 @@ fn serve(settings: Settings) -> anyhow::Result<()> {
         }
         Ok(())
     })
+}
+
+fn bind_metrics(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        std::io::Result::Ok(listener)
+    };
+    bind().with_context(|| format!("cannot listen on {address} for metrics"))
+}
+
+/// Answers for as long as the program runs, beside what it does.
+fn serve_metrics(listener: TcpListener, observer: Observer) -> std::io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let figures = move || figures(&observer.snapshot());
+    tokio::spawn(batchkv_telemetry::metrics::serve(
+        listener,
+        Arc::new(figures),
+    ));
+    Ok(())
 }
 
 /// Ready at the first SIGINT or SIGTERM.

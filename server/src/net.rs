@@ -78,6 +78,9 @@ struct Connection<'a, E> {
     charge: Charge<'a>,
     told: Counters,
     told_frames: u64,
+    /// Frames whose answers were written, and when input was last read.
+    served_frames: u64,
+    read_at: Instant,
     bytes_received: u64,
     bytes_sent: u64,
     /// When the first byte of the incomplete frame in `input` came, or the connection opened.
@@ -114,6 +117,8 @@ impl<'a, E: Engine> Connection<'a, E> {
             charge: context.budget.charge(),
             told: Counters::default(),
             told_frames: 0,
+            served_frames: 0,
+            read_at: Instant::now(),
             bytes_received: 0,
             bytes_sent: 0,
             frame_since: Some(Instant::now()),
@@ -197,6 +202,7 @@ impl<'a, E: Engine> Connection<'a, E> {
             self.output.sent(sent);
             self.bytes_sent += sent as u64;
         }
+        self.served();
         self.output.release();
         Ok(())
     }
@@ -272,9 +278,20 @@ impl<'a, E: Engine> Connection<'a, E> {
         if received == 0 {
             return Err(End::Gone);
         }
+        self.read_at = Instant::now();
         self.input.filled(received);
         self.bytes_received += received as u64;
         Ok(())
+    }
+
+    /// Takes note of how long it took from reading to writing, for the frames that are done.
+    fn served(&mut self) {
+        let frames = self.session.frames() - self.served_frames;
+        if frames > 0 {
+            self.served_frames += frames;
+            let stats = self.context.stats.thread(self.context.thread);
+            stats.served(frames, self.read_at.elapsed());
+        }
     }
 
     /// Adds what was done since the last call to the thread's counters.

@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 const PERIOD: Duration = Duration::from_secs(1);
 
 const CSV_HEADER: &str = "unix_time,uptime_secs,gets,hits,puts,deletes,refused,wrong_owner,frames,connections,\
-                          bytes_received,bytes_sent,records,memory_bytes";
+                          bytes_received,bytes_sent,records,memory_bytes,service_nanos";
 
 /// The server's output.
 pub(crate) struct Report {
@@ -51,6 +51,11 @@ impl Report {
             last: Snapshot::default(),
             last_time: now,
         })
+    }
+
+    /// Prints where metrics are served, in front of the ready line.
+    pub(crate) fn metrics(&self, address: SocketAddr) -> io::Result<()> {
+        print_flushed(format_args!("metrics http://{address}/metrics\n"))
     }
 
     /// Prints the ready line.
@@ -103,6 +108,13 @@ impl Report {
             usage.memory_bytes,
             totals.dropped,
         ))?;
+        if let (Some(half), Some(most)) =
+            (totals.service.reached(0.5), totals.service.reached(0.99))
+        {
+            print_flushed(format_args!(
+                "service: from a frame's reading to its answers' writing half took below {half:?}, 99 % below {most:?}\n"
+            ))?;
+        }
         Ok(())
     }
 
@@ -116,7 +128,7 @@ impl Report {
         let counters = now.counters;
         writeln!(
             csv,
-            "{:.3},{:.3},{},{},{},{},{},{},{},{},{},{},{},{}",
+            "{:.3},{:.3},{},{},{},{},{},{},{},{},{},{},{},{},{}",
             unix_time().as_secs_f64(),
             self.started.elapsed().as_secs_f64(),
             counters.gets,
@@ -130,7 +142,8 @@ impl Report {
             now.bytes_received,
             now.bytes_sent,
             now.usage.records,
-            now.usage.memory_bytes
+            now.usage.memory_bytes,
+            now.service.nanos
         )
         .and_then(|()| csv.flush())
         .context("cannot write the statistics file")

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use batchkv_protocol::Counters;
 
@@ -32,6 +33,48 @@ pub(crate) struct ThreadStats {
     bytes_sent: AtomicU64,
     dropped: AtomicU64,
     connections: AtomicU64,
+    service: [AtomicU64; SERVICE_BUCKETS],
+    service_nanos: AtomicU64,
+}
+
+/// Buckets of [`ServiceTimes`]: the last ends at 8 s.
+pub const SERVICE_BUCKETS: usize = 24;
+
+/// Times from a frame's reading until its answers were written, of all frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ServiceTimes {
+    /// Frames by time: bucket k has those below 2^k microseconds that no bucket before has; the last has
+    /// the slower ones too.
+    pub buckets: [u64; SERVICE_BUCKETS],
+    /// All times added up.
+    pub nanos: u64,
+}
+
+impl ServiceTimes {
+    /// The end of a bucket.
+    #[must_use]
+    pub fn bound(bucket: usize) -> Duration {
+        Duration::from_micros(1 << bucket)
+    }
+
+    fn bucket(time: Duration) -> usize {
+        let micros = time.as_micros();
+        let bits = (u128::BITS - micros.leading_zeros()) as usize;
+        bits.min(SERVICE_BUCKETS - 1)
+    }
+
+    /// The end of the bucket in which this part of the frames, 0 to 1, is reached; `None` without frames.
+    #[must_use]
+    pub fn reached(&self, part: f64) -> Option<Duration> {
+        let frames: u64 = self.buckets.iter().sum();
+        let wanted = ((frames as f64 * part).ceil() as u64).max(1);
+        let mut sum = 0;
+        let reached = |count: &u64| {
+            sum += count;
+            sum >= wanted
+        };
+        self.buckets.iter().position(reached).map(Self::bound)
+    }
 }
 
 /// What one connection did since it last told.
@@ -58,6 +101,8 @@ pub struct Snapshot {
     pub bytes_sent: u64,
     /// Connections that ended with answers unsent or a frame unfinished.
     pub dropped: u64,
+    /// How long the server took.
+    pub service: ServiceTimes,
     /// Connections and threads that ended in a panic; known only when the server has stopped.
     pub panics: u64,
     /// Records and memory of the engine; filled in by the server.
@@ -107,16 +152,28 @@ impl Stats {
             all.bytes_received += read(&thread.bytes_received);
             all.bytes_sent += read(&thread.bytes_sent);
             all.dropped += read(&thread.dropped);
+            for (sum, bucket) in all.service.buckets.iter_mut().zip(&thread.service) {
+                *sum += read(bucket);
+            }
+            all.service.nanos += read(&thread.service_nanos);
         }
         all
     }
 }
 
+/// For a counter that only its thread writes.
+fn add(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+}
+
 impl ThreadStats {
+    /// The answers to `frames` frames were written, so long after they had been read.
+    pub(crate) fn served(&self, frames: u64, time: Duration) {
+        add(&self.service[ServiceTimes::bucket(time)], frames);
+        add(&self.service_nanos, frames * time.as_nanos() as u64);
+    }
+
     pub(crate) fn add(&self, delta: &Delta) {
-        let add = |counter: &AtomicU64, more: u64| {
-            counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
-        };
         add(&self.gets, delta.counters.gets);
         add(&self.hits, delta.counters.hits);
         add(&self.puts, delta.counters.puts);
@@ -158,5 +215,32 @@ impl Drop for Open {
         stats
             .dropped
             .fetch_add(u64::from(self.dropped), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_times_are_below_the_ends_of_their_buckets() {
+        let stats = Stats::new(2);
+        assert_eq!(stats.snapshot().service.reached(0.5), None);
+        let micros = Duration::from_micros;
+        for (thread, frames, time) in [
+            (0, 97, Duration::from_nanos(900)),
+            (1, 2, micros(64)),
+            (1, 1, Duration::from_secs(60)),
+        ] {
+            stats.thread(thread).served(frames, time);
+        }
+        let service = stats.snapshot().service;
+        assert_eq!(service.reached(0.97), Some(micros(1)));
+        assert_eq!(service.reached(0.98), Some(micros(128)));
+        assert_eq!(
+            service.reached(1.0),
+            Some(ServiceTimes::bound(SERVICE_BUCKETS - 1))
+        );
+        assert_eq!(service.nanos, 97 * 900 + 2 * 64_000 + 60_000_000_000);
     }
 }

@@ -5,9 +5,10 @@
 //! ```
 //!
 //! [`sample`] reads the kernel's counters (Linux), [`series`] is pure: rows of numbers, their file, and
-//! what grew between two moments.
+//! what grew between two moments. [`metrics`] serves a program's figures to Prometheus.
 #![forbid(unsafe_code)]
 
+pub mod metrics;
 pub mod sample;
 pub mod series;
 

@@ -27,6 +27,15 @@ pub struct Sampler {
     link_busy_secs: f64,
 }
 
+/// Memory that this process takes.
+///
+/// # Errors
+/// When the kernel's counters cannot be read.
+pub fn process_memory_bytes() -> Result<u64, SampleError> {
+    let process = Process::myself()?.stat()?;
+    Ok(process.rss_bytes().get())
+}
+
 impl Sampler {
     /// The names of a row's numbers.
     ///

@@ -152,6 +152,42 @@ pub enum Violation {
     },
 }
 
+impl Violation {
+    /// The events that contradict each other.
+    pub fn events(&self) -> Vec<Event> {
+        match *self {
+            Self::NeverWritten { read } => vec![read],
+            Self::FromTheFuture { read, write } => vec![read, write],
+            Self::InitialReturned { replaced, read } => vec![replaced, read],
+            Self::Returned {
+                before,
+                between,
+                after,
+            } => vec![before, between, after],
+            Self::Crossed {
+                a_over,
+                b_begun,
+                b_over,
+                a_begun,
+            } => vec![a_over, b_begun, b_over, a_begun],
+            Self::WrittenTwice { first, second } => vec![first, second],
+        }
+    }
+
+    /// These events and the writes of their values: a history that shows the violation by itself.
+    fn shown_by(&self, history: &[Event]) -> Vec<Event> {
+        let mut events = self.events();
+        let values: Vec<_> = events.iter().map(Event::value).collect();
+        let of_them = |event: &&Event| !event.is_read() && values.contains(&event.value());
+        for write in history.iter().filter(of_them) {
+            if !events.contains(write) {
+                events.push(*write);
+            }
+        }
+        events
+    }
+}
+
 /// The events of one value, and between which instants they put it.
 struct Zone<'a> {
     /// Never empty.
@@ -239,6 +275,29 @@ pub fn check(history: &[Event]) -> Result<(), Box<Violation>> {
         }
     }
     Ok(())
+}
+
+/// A part of a history that is not linearizable either, of which no event can be spared, ordered by
+/// sending; empty when the history is linearizable. A read keeps the write of its value, unless the
+/// violation is that there is none.
+pub fn shortest_violation(history: &[Event]) -> Vec<Event> {
+    let Err(violation) = check(history) else {
+        return Vec::new();
+    };
+    let never_written = |violation: &Violation| matches!(violation, Violation::NeverWritten { .. });
+    let same = |found: &Violation| never_written(found) == never_written(&violation);
+    let mut events = violation.shown_by(history);
+    events.sort_unstable_by_key(|event| (event.sent, event.is_read(), event.value()));
+    let mut place = 0;
+    while place < events.len() {
+        let mut fewer = events.clone();
+        fewer.remove(place);
+        match check(&fewer) {
+            Err(found) if same(&found) => events = fewer,
+            _ => place += 1,
+        }
+    }
+    events
 }
 
 /// Whether two values are not both before each other; the initial value can only be `a`.

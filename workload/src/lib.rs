@@ -14,7 +14,7 @@
 //!
 //! Start reading at [`spec`] (what can be asked for), then [`stream`] (the hot loop) and [`zipf`]
 //! (its heart, for the laws in [`law`]). [`values`] and [`stale`] hold what makes an answer believable,
-//! [`history`] judges all that happened to a key, [`load`] and [`inserts`] say who writes which record,
+//! [`history`] judges all that happened to a key of the [`watchlist`], [`load`] and [`inserts`] say who writes which record,
 //! [`keys`] how a record becomes a key. [`mod@fingerprint`] tells whether two runs asked for the same.
 #![forbid(unsafe_code)]
 
@@ -36,6 +36,7 @@ pub mod spec;
 pub mod stale;
 pub mod stream;
 pub mod values;
+pub mod watchlist;
 pub mod zipf;
 
 pub use fingerprint::fingerprint;
@@ -50,3 +51,4 @@ pub use spec::{ChooserName, Options, Spec, SpecError, Workload};
 pub use stale::{Floor, StaleRead, Witness};
 pub use stream::{Identity, Operation, Phase, Stream};
 pub use values::{Stamp, ValueFault, Writer};
+pub use watchlist::WatchList;

@@ -124,6 +124,15 @@ enum Placing {
 }
 
 impl Chooser {
+    /// What a record gets on top of its own ranks, when others are hashed onto it: with the ranks from
+    /// `first` on spread evenly.
+    pub(crate) fn strayed_share(&self, first: u64) -> f64 {
+        match self.placing {
+            Placing::Scrambled(records) => (1.0 - self.ranks.share_below(first)) / records as f64,
+            _ => 0.0,
+        }
+    }
+
     pub(crate) fn new(name: ChooserName, records: u64, theta: f64, scatter: bool) -> Self {
         let zipf = || {
             if theta == 0.0 {
@@ -161,7 +170,7 @@ impl Chooser {
 
     /// The record that a rank stands for.
     #[inline]
-    fn record(&self, rank: u64, inserts: &Inserts) -> u64 {
+    pub(crate) fn record(&self, rank: u64, inserts: &Inserts) -> u64 {
         match &self.placing {
             Placing::Plain => rank,
             Placing::Scattered(permutation) => permutation.apply(rank),
@@ -195,6 +204,14 @@ impl Ranks {
             Self::Uniform(n) => end as f64 / *n as f64,
             Self::Zipf(zipf) => zipf.law().share_below(end),
             Self::Hotspot(hotspot) => hotspot.share_below(end),
+        }
+    }
+
+    /// The probability that `rank` is drawn.
+    pub(crate) fn probability(&self, rank: u64) -> f64 {
+        match self {
+            Self::Zipf(zipf) => zipf.law().probability(rank),
+            _ => self.share_below(rank + 1) - self.share_below(rank),
         }
     }
 

@@ -149,6 +149,16 @@ pub(crate) struct RunArgs {
     /// Does not check the values that are read; qualifies the run
     #[arg(long)]
     pub(crate) no_verify: bool,
+    /// Serves figures for Prometheus there, at /metrics; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) metrics_listen: Option<String>,
+    /// Allows --metrics-listen to be an address that machines outside the private network may reach
+    #[arg(long)]
+    pub(crate) allow_public: bool,
+    /// Records the history of records that get at most this share of all operations, closes the run
+    /// with small batches on the hottest sampled ones, and checks that each can be of an atomic register
+    #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
+    pub(crate) check_linearizability: Option<String>,
     /// Exits 3 if the run is only QUALIFIED
     #[arg(long)]
     pub(crate) strict: bool,

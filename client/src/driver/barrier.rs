@@ -82,6 +82,7 @@ pub(crate) enum Meeting {
     Loaded,
     WarmedUp,
     Stopped,
+    Closed,
 }
 
 impl std::fmt::Display for Meeting {
@@ -91,6 +92,7 @@ impl std::fmt::Display for Meeting {
             Self::Loaded => "loaded",
             Self::WarmedUp => "warmed up",
             Self::Stopped => "stopped",
+            Self::Closed => "closed",
         })
     }
 }

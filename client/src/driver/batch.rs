@@ -12,6 +12,7 @@ use batchkv_workload::values;
 use batchkv_workload::{Floor, KeyBuf, KeyStyle, Stamp, Witness};
 
 use super::lane::Lane;
+use super::recorder::{Deed, Sending};
 use super::results::latency::{Latencies, Part};
 use super::starts::Starts;
 use super::tally::Gain;
@@ -176,6 +177,7 @@ pub(crate) struct Batch {
     starts: Starts,
     /// When its buffer was closed.
     closed: Instant,
+    sending: Sending,
     parts: Parts,
     /// Steps that were answered.
     answered_steps: usize,
@@ -195,11 +197,13 @@ impl Batch {
         starts: Starts,
         closed: Instant,
     ) -> Self {
+        let sending = worker.sending();
         Self {
             worker,
             lane,
             starts,
             closed,
+            sending,
             parts,
             answered_steps: 0,
             gain: Gain::default(),
@@ -263,12 +267,49 @@ impl Batch {
         let key = step.key(self.worker.key_style);
         match values::check(key.hash(), value) {
             Ok(Some(stamp)) if stamp.run != self.worker.run => self.gain.checks.foreign += 1,
-            Ok(stamp) if Witness::is_sampled(record) => self.check_stale(index, record, stamp),
+            Ok(stamp) if Witness::is_sampled(record) => {
+                self.check_stale(index, record, stamp);
+                if let Some(stamp) = stamp {
+                    self.record(index, record, Deed::Read(Some(stamp.into())));
+                }
+            }
             Ok(_) => {}
             Err(fault) => {
                 self.gain.checks.damaged += 1;
                 let mut tally = self.worker.tally.borrow_mut();
                 tally.example(|| format!("record {record}: {fault}"));
+            }
+        }
+    }
+
+    fn take_missing(&mut self, index: usize, step: Step) {
+        self.gain.counts.misses += 1;
+        self.gain.checks.misses += 1;
+        if Witness::is_sampled(step.record()) {
+            self.record(index, step.record(), Deed::Read(None));
+        }
+    }
+
+    /// Records an operation that was answered, on a sampled record.
+    fn record(&self, index: usize, record: u64, deed: Deed) {
+        if let Some(recorder) = &self.worker.recorder {
+            let mut recorder = recorder.borrow_mut();
+            recorder.answered(record, deed, index, self.sending);
+        }
+    }
+
+    /// Records the writes of sampled records that may have reached a server which was lost.
+    fn record_unknown(&self, sent: usize) {
+        let Some(recorder) = &self.worker.recorder else {
+            return;
+        };
+        let mut recorder = recorder.borrow_mut();
+        for watched in &self.parts.watched {
+            let index = watched.index as usize;
+            if let (Note::Write(sequence), true) = (watched.note, index < sent) {
+                let deed = Deed::Write(self.worker.value_id(sequence));
+                let record = self.parts.steps[index].record();
+                recorder.unknown(record, deed, index, self.sending);
             }
         }
     }
@@ -304,6 +345,8 @@ impl Batch {
         {
             let mut witness = self.worker.witness.borrow_mut();
             witness.write_acknowledged(record, sequence);
+            drop(witness);
+            self.record(index, record, Deed::Write(self.worker.value_id(sequence)));
         }
     }
 
@@ -407,6 +450,10 @@ impl Exchange for Batch {
                 }
                 if fits && Witness::is_sampled(step.record()) {
                     worker.witness.borrow_mut().forget(step.record());
+                    if let Some(recorder) = &worker.recorder {
+                        let mut recorder = recorder.borrow_mut();
+                        recorder.deleted(step.record(), index, self.sending);
+                    }
                 }
                 fits
             }
@@ -428,8 +475,7 @@ impl Exchange for Batch {
             Answer::Missing => {
                 self.answered.gets += 1;
                 self.gain.counts.reads += u64::from(kind == StepKind::Get);
-                self.gain.counts.misses += 1;
-                self.gain.checks.misses += 1;
+                self.take_missing(index, step);
             }
             Answer::Stored => self.take_stored(index, step),
             Answer::Deleted { .. } => {
@@ -457,11 +503,16 @@ impl Exchange for Batch {
         let mut tally = worker.tally.borrow_mut();
         let latencies = tally.add(now, self.lane.server, &gain);
         self.take_times(now, operations, gain.counts.ops(), latencies);
+        drop(tally);
+        if let Some(recorder) = &worker.recorder {
+            recorder.borrow_mut().frame(now);
+        }
     }
 
     fn ended(mut self, outcome: Result<(), Lost>) {
         if let Err(lost) = outcome {
             let unknown = self.unanswered(lost.sent);
+            self.record_unknown(lost.sent);
             self.worker.lost(self.lane.link, &unknown, &lost.cause);
         }
         self.parts.steps.clear();

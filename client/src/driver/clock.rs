@@ -4,7 +4,7 @@
 //! reading lies between the two. Of several readings the one with the shortest way counts, and half of
 //! that way bounds its error.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,16 @@ impl Clock {
 
     pub(crate) fn now(&self) -> f64 {
         self.at(Instant::now())
+    }
+
+    /// Nanoseconds since 1970 at an instant of this process, for comparing instants exactly.
+    pub(crate) fn unix_nanos(&self, instant: Instant) -> u64 {
+        let started = Duration::from_secs_f64(self.started_unix_secs);
+        let time = match instant.checked_duration_since(self.started) {
+            Some(after) => started + after,
+            None => started.saturating_sub(self.started - instant),
+        };
+        u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// The time of an instant of this process.
@@ -99,7 +109,6 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn the_shortest_way_decides_and_bounds_the_error() {
@@ -134,5 +143,10 @@ mod tests {
             clock.at(clock.started + Duration::from_secs(3)),
         ];
         assert_eq!(after - before, 5.0);
+        let [before, after] = [
+            clock.unix_nanos(clock.started - Duration::from_nanos(2)),
+            clock.unix_nanos(clock.started + Duration::from_nanos(3)),
+        ];
+        assert_eq!(after - before, 5);
     }
 }

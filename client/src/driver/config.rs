@@ -1,15 +1,19 @@
 //! What was asked for, checked: no option is left open, and every default stands here.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use batchkv_cli::listen::address;
 use batchkv_protocol::limits::{OPERATIONS_PER_REQUEST_MAX, REQUESTS_UNANSWERED_MAX, SERVERS_MAX};
-use batchkv_workload::{Kind, Options, Share, Spec, SpecError};
+use batchkv_workload::{Kind, Options, Share, Spec, SpecError, WatchList};
 
 use super::args::RunArgs;
+use super::recorder::{EVENTS_MAX, Recorder};
 use super::schedule::{Arrivals, Offer};
 
 const HOSTS_DEFAULT: &str = "127.0.0.1:8080";
@@ -20,6 +24,8 @@ const MEASURED_SECS_DEFAULT: u64 = 30;
 const WARMUP_SECS_DEFAULT: u64 = 5;
 const SEED_DEFAULT: u64 = 1;
 const LINGER_MILLIS_DEFAULT: f64 = 1.0;
+/// Records that the closing part of a checked run is about.
+const CLOSING_RECORDS: usize = 16;
 
 const TASKS_MAX: u32 = 1 << 16;
 const THREADS_MAX: usize = 1024;
@@ -78,6 +84,10 @@ pub(crate) struct Config {
     pub(crate) verify: bool,
     pub(crate) place: Place,
     pub(crate) output: Option<PathBuf>,
+    /// Where figures for Prometheus are served.
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    /// Records whose histories are checked.
+    pub(crate) watch_list: Option<Arc<WatchList>>,
 }
 
 /// How many connections each server gets.
@@ -118,6 +128,7 @@ impl Config {
         let place = place(args)?;
         let (threads, connections) = threads(args, tasks)?;
         check_workers(&place, threads)?;
+        let watch_list = watch_list(args, &spec)?.map(Arc::new);
         let secs = (&args.secs, MEASURED_SECS_DEFAULT, MEASURED_SECS_MAX);
         let warmup = (&args.warmup_secs, WARMUP_SECS_DEFAULT, WARMUP_SECS_MAX);
         Ok(Self {
@@ -136,6 +147,8 @@ impl Config {
             verify: !args.no_verify,
             place,
             output: args.output.as_ref().map(PathBuf::from),
+            metrics_listen: metrics_listen(args)?,
+            watch_list,
         })
     }
 
@@ -156,6 +169,7 @@ impl Config {
             ("warmup-secs", self.warmup_secs.to_string()),
             ("load", self.load.to_string()),
             ("verify", self.verify.to_string()),
+            ("check-linearizability", self.watched_share()),
             ("seed", self.seed.to_string()),
             (
                 "client",
@@ -184,6 +198,17 @@ impl Config {
             offer.ops_per_sec,
             offer.linger.as_secs_f64() * 1e3,
         )
+    }
+
+    fn watched_share(&self) -> String {
+        let list = self.watch_list.as_ref();
+        list.map_or("off".into(), |list| format!("{:.6}", list.share()))
+    }
+
+    /// One worker's recorder of histories.
+    pub(crate) fn recorder(&self) -> Option<Recorder> {
+        let list = self.watch_list.clone()?;
+        Some(Recorder::new(list, EVENTS_MAX / self.threads))
     }
 
     /// The place of worker `worker` among all workers of the run.
@@ -275,6 +300,35 @@ fn part<T: FromStr<Err = SpecError>>(
     parsed
         .map(Some)
         .map_err(|error: SpecError| wrong(flag, typed, error.to_string()))
+}
+
+fn metrics_listen(args: &RunArgs) -> Result<Option<SocketAddr>, ConfigError> {
+    let Some(typed) = &args.metrics_listen else {
+        return Ok(None);
+    };
+    let address = address(typed, args.allow_public);
+    address
+        .map(Some)
+        .map_err(|reason| wrong("metrics-listen", typed, reason))
+}
+
+fn watch_list(args: &RunArgs, spec: &Spec) -> Result<Option<WatchList>, ConfigError> {
+    let Some(typed) = &args.check_linearizability else {
+        return Ok(None);
+    };
+    let share = &args.check_linearizability;
+    let share: f64 = number("check-linearizability", share, 0.0, 0.0, 1.0)?;
+    let list = WatchList::new(spec, share, CLOSING_RECORDS);
+    let reason = if args.no_verify {
+        "what is not checked cannot be compared; leave --no-verify out"
+    } else if spec.has_short_values() {
+        "shorter values than 16 bytes do not say which write they are of; allowed with longer ones"
+    } else if list.is_empty() {
+        "no sampled record gets so little; allowed are larger shares, or more --records"
+    } else {
+        return Ok(Some(list));
+    };
+    Err(wrong("check-linearizability", typed, reason.into()))
 }
 
 fn batch_size(args: &RunArgs, spec: &Spec) -> Result<usize, ConfigError> {

@@ -1,11 +1,11 @@
 use super::super::args::{Args, rewrite_single_dashes};
 use super::*;
-use clap::Parser;
+use batchkv_cli::parse_with_config;
 
 fn config(line: &str) -> Result<Config, ConfigError> {
     let words = line.split_whitespace().map(str::to_owned);
     let typed = rewrite_single_dashes(std::iter::once("batchkv-client".into()).chain(words));
-    Config::new(&Args::try_parse_from(typed).unwrap().run)
+    Config::new(&parse_with_config::<Args>(typed).unwrap().run)
 }
 
 /// The line is refused with a complaint that begins with flag and value and names all `words`.
@@ -193,4 +193,36 @@ fn a_rate_makes_the_loop_open() {
         .unwrap_err()
         .to_string();
     assert_eq!(text, "--arrivals uniform: allowed are constant and poisson");
+}
+
+#[test]
+fn metrics_are_not_public_unless_asked_for() {
+    refused("--metrics-listen 0.0.0.0:1", &["--allow-public"]);
+    refused("--metrics-listen nowhere", &["HOST:PORT"]);
+    for line in [
+        "--metrics-listen 127.0.0.1:0",
+        "--metrics-listen 0.0.0.0:1 --allow-public",
+    ] {
+        assert!(config(line).unwrap().metrics_listen.is_some());
+    }
+}
+
+#[test]
+fn histories_need_sampled_records_and_stamps() {
+    let list = |line| config(line).unwrap().watch_list;
+    assert_eq!(list(""), None);
+    let share = list("--check-linearizability 0.001").unwrap().share();
+    assert!(share > 0.0005 && share <= 0.001, "{share}");
+    for (line, word) in [
+        ("--check-linearizability 0", "larger shares"),
+        ("--check-linearizability 2", "from 0 to 1"),
+        ("--check-linearizability 0.1 --no-verify", "--no-verify"),
+        ("--check-linearizability 0.1 --value-bytes 8", "16 bytes"),
+    ] {
+        let text = config(line).unwrap_err().to_string();
+        assert!(
+            text.starts_with("--check-linearizability") && text.contains(word),
+            "{text}"
+        );
+    }
 }

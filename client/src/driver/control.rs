@@ -19,9 +19,10 @@ use tokio::time::sleep_until;
 
 use super::config::{Config, Connections};
 use super::pacing::{Open, Pacing};
+use super::recorder::Recording;
 use super::schedule::Schedule;
 use super::tally::{Closed, Stage};
-use super::task::{Source, Task};
+use super::task::{CLOSING_TASKS, Source, Task};
 use super::verdict::{Account, Checks};
 use super::worker::{Link, Worker};
 
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Run,
     /// Measure from this instant on, for so many seconds; then stop.
     Measure(Instant, u64),
+    /// Send the closing batches, of which histories are recorded.
+    Close,
     /// Send nothing more, and let what is under way finish.
     Stop,
     /// Give up what is under way.
@@ -74,6 +77,8 @@ pub(crate) struct Outcome {
     pub(crate) accounts: Vec<(usize, Account)>,
     pub(crate) checks: Checks,
     pub(crate) examples: Vec<String>,
+    /// The worker's number, and what it recorded of listed records.
+    pub(crate) recording: Option<(usize, Recording)>,
 }
 
 /// Starts worker `index` and gives the way to command it. It reports what it does, ends after
@@ -154,10 +159,12 @@ async fn work(
     }
     let accounts = worker.settle(SETTLE_TIME).await;
     let mut tally = worker.tally.borrow_mut();
+    let recorder = worker.recorder.as_ref();
     worker.tell(Message::Finished(Outcome {
         accounts,
         checks: tally.checks,
         examples: std::mem::take(&mut tally.examples),
+        recording: recorder.map(|recorder| (index, recorder.borrow_mut().finish())),
     }));
 }
 
@@ -187,6 +194,12 @@ fn obey(
             for number in numbers {
                 let source = Source::warm_up(worker, number);
                 spawn(number, source, pacing(config, number, begin));
+            }
+        }
+        Command::Close => {
+            worker.begin_closing();
+            for number in (index as u32..).step_by(config.threads).take(CLOSING_TASKS) {
+                spawn(number, Source::closing(worker, number), Pacing::Closed);
             }
         }
         Command::Measure(start, secs) => worker.tally.borrow_mut().measure(start, secs),

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use batchkv_telemetry::Series as Samples;
 
 use super::clock::Offset;
+use super::linearizability::{Linearizability, Testimony};
 use super::results::latency::{Latencies, LatencyLog};
 use super::results::nodes::{NodeSeries, Role};
 use super::results::series::{Row, Series};
@@ -67,13 +68,15 @@ pub(crate) fn merge(dir: &Path) -> Result<Results, MergeError> {
     findings.extend(of_the_clients(&clients));
     findings.extend(of_the_servers(&summary));
     let windows = clients.iter().map(window).collect();
-    findings.extend(judge_run(&run_facts(&series, &summary.per_server, windows)));
+    summary.linearizability = linearizability(&clients);
+    findings.extend(judge_run(&run_facts(&series, &summary, windows)));
     summary.judge(findings);
     Ok(Results {
         summary,
         series,
         latency,
         resources: None,
+        history: None,
         nodes: nodes.into_iter().map(|(node, _)| node).collect(),
     })
 }
@@ -142,13 +145,50 @@ fn window(client: &Client) -> Window {
 }
 
 /// What the run's seconds are judged by.
-pub(crate) fn run_facts(series: &Series, servers: &[ServerPart], windows: Vec<Window>) -> RunFacts {
+pub(crate) fn run_facts(series: &Series, summary: &Summary, windows: Vec<Window>) -> RunFacts {
     let share = |part: &ServerPart| (part.address.clone(), part.share);
     RunFacts {
         ops: series.rows.iter().map(Row::ops).collect(),
         windows,
-        shares: servers.iter().map(share).collect(),
+        shares: summary.per_server.iter().map(share).collect(),
+        violation: summary
+            .linearizability
+            .as_ref()
+            .and_then(Linearizability::violation),
     }
+}
+
+/// Checks all clients' histories together, if they recorded some.
+fn linearizability(clients: &[Client]) -> Option<Linearizability> {
+    let parts = || {
+        clients
+            .iter()
+            .filter_map(|client| client.results.summary.linearizability.as_ref())
+    };
+    let mut checked = Linearizability {
+        share: parts().next()?.share,
+        left_out: parts().map(|part| part.left_out).sum(),
+        cut_nanos: parts().filter_map(|part| part.cut_nanos).min(),
+        ..Linearizability::default()
+    };
+    // Without one client's writes nobody knows what the others could read.
+    if missing_clients(clients, &clients[0].results.summary).is_none() {
+        let testimonies: Vec<_> = clients.iter().filter_map(testimony).collect();
+        checked.check(&testimonies);
+    }
+    Some(checked)
+}
+
+fn testimony(client: &Client) -> Option<Testimony<'_>> {
+    let Results {
+        summary, history, ..
+    } = &client.results;
+    Some(Testimony {
+        client: &client.name,
+        rows: history.as_ref()?,
+        bound_nanos: (summary.clock.bound_secs * 1e9).ceil() as u64,
+        cut_nanos: summary.linearizability.as_ref()?.cut_nanos,
+    })
 }
 
 /// All nodes' samples by the clock of client 0, with the operations of each. Servers whose clock is not

@@ -4,13 +4,15 @@ use batchkv_telemetry::Series as Samples;
 use batchkv_workload::{SkewSample, fingerprint};
 
 use super::board::Board;
-use super::clock::Offset;
+use super::clock::{Clock, Offset};
 use super::config::Config;
 use super::control::Outcome;
 use super::host::Host;
+use super::linearizability::{Linearizability, Testimony};
 use super::look::{Looks, server_facts};
 use super::merge::{run_facts, server_parts};
 use super::results::Results;
+use super::results::history::{HistoryRow, shifted_nanos};
 use super::results::nodes::{NodeSeries, Role};
 use super::results::series::Series;
 use super::results::summary::{FORMAT_VERSION, Framing, Hottest, ServerPart, Summary};
@@ -32,6 +34,7 @@ pub(crate) struct Ending {
     pub(crate) start_unix_time: f64,
     /// This client's clock against that one.
     pub(crate) clock: Offset,
+    pub(crate) own_clock: Clock,
     pub(crate) looks: Looks,
     /// What this machine used; `None` where the kernel does not count.
     pub(crate) samples: Option<Samples>,
@@ -51,21 +54,55 @@ pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow:
     let node = |samples: &Samples| own_node(config, samples);
     let nodes: Vec<NodeSeries> = resources.iter().map(node).collect();
     let per_server = per_server(config, &series, &ending);
+    let recorded = recorded(config, &ending);
     let facts = facts(config, board, &per_server, ending);
     let mut summary = summary(config, board, &facts, per_server)?;
     let part = |node: &NodeSeries| node.part(start, series.secs(), facts.counts.ops());
     summary.nodes = nodes.iter().filter_map(part).collect();
     summary.clock = clock;
     summary.take_latencies(&latency.total());
+    let (checked, history) = recorded.unzip();
+    summary.linearizability = checked;
     let findings = findings(config, &facts, &summary, &series);
     summary.judge(findings);
     Ok(Results {
+        history,
         summary,
         series,
         latency,
         resources,
         nodes,
     })
+}
+
+/// The histories that were recorded, and what is known of them here: several clients' are checked
+/// together, when they are merged.
+fn recorded(config: &Config, ending: &Ending) -> Option<(Linearizability, Vec<HistoryRow>)> {
+    let list = config.watch_list.as_ref()?;
+    let recordings = || ending.outcomes.iter().filter_map(|o| o.recording.as_ref());
+    let rows = recordings().flat_map(|(worker, recording)| {
+        let events = recording.events.iter();
+        events.map(move |event| HistoryRow::new(event, *worker, &ending.own_clock, ending.clock))
+    });
+    let rows: Vec<HistoryRow> = rows.collect();
+    let cut = recordings()
+        .filter_map(|(_, recording)| recording.cut)
+        .min();
+    let mut checked = Linearizability {
+        share: list.share(),
+        left_out: recordings().map(|(_, recording)| recording.left_out).sum(),
+        cut_nanos: cut.map(|cut| shifted_nanos(&ending.own_clock, ending.clock, cut)),
+        ..Linearizability::default()
+    };
+    if config.place.clients == 1 {
+        checked.check(&[Testimony {
+            client: "the client",
+            rows: &rows,
+            bound_nanos: 0,
+            cut_nanos: checked.cut_nanos,
+        }]);
+    }
+    Some((checked, rows))
 }
 
 fn own_node(config: &Config, samples: &Samples) -> NodeSeries {
@@ -129,7 +166,9 @@ fn summary(
     per_server: Vec<ServerPart>,
 ) -> anyhow::Result<Summary> {
     let (counts, checks) = (facts.counts, &facts.checks);
-    let Volume { traffic, payload } = board.volume();
+    let Volume {
+        traffic, payload, ..
+    } = board.volume();
     // A window that ends inside a frame may have its payload but not yet its bytes.
     let framing_sent = traffic.bytes_sent.saturating_sub(payload.bytes_sent);
     let framing_received = traffic
@@ -160,6 +199,7 @@ fn summary(
         hottest_server: Hottest::of(&per_server),
         per_server,
         framing_bytes: Framing::new(framing_sent, framing_received, &counts),
+        linearizability: None,
         bytes_sent: traffic.bytes_sent,
         bytes_received: traffic.bytes_received,
         counts,
@@ -181,7 +221,7 @@ fn findings(config: &Config, facts: &Facts, summary: &Summary, series: &Series) 
         findings.extend(judge_node(&Node::new("the client's machine", &part.usage)));
     }
     if config.place.clients == 1 {
-        let run = run_facts(series, &summary.per_server, Vec::new());
+        let run = run_facts(series, summary, Vec::new());
         findings.extend(judge_run(&run));
     }
     findings

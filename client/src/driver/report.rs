@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::linearizability::PartChecked;
 use super::results::summary::Summary;
 use super::screen::{counted, grouped};
 use super::verdict::Verdict;
@@ -9,7 +10,7 @@ use super::verdict::Verdict;
 /// The readable summary; its last line is `throughput N.NN ops/s`.
 pub(crate) fn report(summary: &Summary) -> String {
     let mut text = String::from("\n");
-    for part in [verdict, figures, servers, nodes, circumstances] {
+    for part in [verdict, figures, histories, servers, nodes, circumstances] {
         // Writing to a string cannot fail.
         let _ = part(summary, &mut text);
     }
@@ -104,6 +105,39 @@ fn pacing(summary: &Summary, text: &mut String) -> std::fmt::Result {
         grouped(offered.intended),
         grouped(offered.arrived),
         grouped(offered.dropped),
+    )
+}
+
+fn histories(summary: &Summary, text: &mut String) -> std::fmt::Result {
+    let Some(checked) = &summary.linearizability else {
+        return Ok(());
+    };
+    let behind = "small batches on the hottest sampled records behind it";
+    let parts = [
+        ("histories", "warm-up and window", checked.window.as_ref()),
+        ("", behind, checked.closing.as_ref()),
+    ];
+    for (label, name, part) in parts {
+        let Some(part) = part else { continue };
+        writeln!(
+            text,
+            "{label:<11} {name}: {} operations on {} records, {} pairs of a write and a later read; \
+             median interval {:.0} us",
+            grouped(part.operations),
+            grouped(part.records),
+            grouped(part.ordered_pairs),
+            part.median_interval_us,
+        )?;
+    }
+    let (window, closing) = (checked.window.as_ref(), checked.closing.as_ref());
+    let skipped = |part: Option<&PartChecked>| part.map_or(0, |part| part.deleted_records);
+    writeln!(
+        text,
+        "            checked for linearizability; {:.3} % of all operations were to be recorded, {} found \
+         no room, {} records were skipped because they saw a delete",
+        100.0 * checked.share,
+        grouped(checked.left_out + window.map_or(0, |part| part.behind_cut)),
+        skipped(window) + skipped(closing),
     )
 }
 

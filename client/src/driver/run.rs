@@ -1,9 +1,11 @@
 //! A measured run, from the main thread: connect, load, warm up, measure, settle.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use batchkv_telemetry::metrics;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{sleep_until, timeout};
@@ -13,6 +15,7 @@ use super::board::Board;
 use super::clock::{Clock, Offset};
 use super::config::{Config, ConfigError};
 use super::control::{self, Command, Message, Outcome, Report};
+use super::figures::{Totals, figures};
 use super::look::Looks;
 use super::outcome::{Ending, results};
 use super::results::Results;
@@ -43,11 +46,30 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<(Results, bool)> {
         joined = join => joined?,
         () = signals.wait() => bail!("ended by hand before the run began"),
     };
+    let metrics = bind_metrics(&config).await?;
     let mut run = Run::start(Arc::clone(&config), id, signals, clock)?;
     run.barrier = Some(barrier);
+    if let Some(listener) = metrics {
+        say(format_args!(
+            "metrics http://{}/metrics",
+            listener.local_addr()?
+        ));
+        let totals = Arc::clone(&run.totals);
+        let figures = move || figures(&totals);
+        tokio::spawn(metrics::serve(listener, Arc::new(figures)));
+    }
     run.connect().await?;
     let window_start = run.stages().await;
     run.finish(window_start).await
+}
+
+async fn bind_metrics(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = config.metrics_listen else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.with_context(|| format!("cannot listen on {address} for metrics"))?;
+    Ok(Some(listener))
 }
 
 /// SIGINT and SIGTERM.
@@ -85,6 +107,7 @@ struct Run {
     looks: Looks,
     watch: Watch,
     board: Board,
+    totals: Arc<Mutex<Totals>>,
     connections: usize,
     /// Workers that have said the last thing that was waited for.
     done: usize,
@@ -110,6 +133,7 @@ impl Run {
             looks: Looks::new(clock),
             watch: Watch::start(),
             board: Board::new(config.threads, config.hosts.len()),
+            totals: Arc::default(),
             connections: 0,
             done: 0,
             outcomes: Vec::new(),
@@ -175,7 +199,21 @@ impl Run {
         self.looks.look().await;
         self.all_done(Some(end + DRAIN_TIME)).await;
         self.meet(Meeting::Stopped, MEETING_TIME).await;
+        if self.config.watch_list.is_some() {
+            self.closing().await;
+        }
         Some(start)
+    }
+
+    /// Few and small batches of all clients at the same time, of which histories are recorded. A run
+    /// that is ending has nothing left to show.
+    async fn closing(&mut self) {
+        if self.is_ending() {
+            return;
+        }
+        self.command(Command::Close);
+        self.all_done(Some(Instant::now() + DRAIN_TIME)).await;
+        self.meet(Meeting::Closed, MEETING_TIME).await;
     }
 
     fn is_ending(&self) -> bool {
@@ -269,14 +307,22 @@ impl Run {
         }
     }
 
+    fn totals(&self) -> MutexGuard<'_, Totals> {
+        self.totals
+            .lock()
+            .expect("whoever looks at the totals only reads")
+    }
+
     fn take(&mut self, message: Message) {
         match message {
             Message::Connected(connections) => {
                 self.connections += connections;
+                self.totals().connections += connections as u64;
                 self.done += 1;
             }
             Message::Done => self.done += 1,
             Message::Second(closed) => {
+                self.totals().add(&closed.interval);
                 if let Some(line) = self.board.add(&closed) {
                     say(line);
                 }
@@ -357,6 +403,7 @@ impl Run {
             interrupted: self.interrupted,
             start_unix_time: start + self.offset.secs,
             clock: self.offset,
+            own_clock: self.clock,
             looks: self.looks,
             samples: self.watch.finish().await,
         };

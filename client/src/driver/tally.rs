@@ -36,6 +36,8 @@ pub(crate) struct Volume {
     /// Keys and values. A frame's are counted when it is written or read, which may be up to a frame
     /// before or after its bytes are.
     pub(crate) payload: Traffic,
+    /// Requests that were queued.
+    pub(crate) batches: u64,
 }
 
 impl Volume {
@@ -44,6 +46,7 @@ impl Volume {
         self.traffic.bytes_received += other.traffic.bytes_received;
         self.payload.bytes_sent += other.payload.bytes_sent;
         self.payload.bytes_received += other.payload.bytes_received;
+        self.batches += other.batches;
     }
 
     fn since(&self, before: &Self) -> Self {
@@ -54,6 +57,7 @@ impl Volume {
         Self {
             traffic: difference(self.traffic, before.traffic),
             payload: difference(self.payload, before.payload),
+            batches: self.batches - before.batches,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use batchkv_workload::random::Random;
 use batchkv_workload::{Identity, KeyBuf, Kind, LoadOrder, Operation, Phase, Stream};
 use tokio::time::sleep_until;
 
@@ -25,6 +26,12 @@ const LOAD_BATCH_SIZE_MIN: usize = 1024;
 
 /// Longest sleep, so that a worker's stop is seen soon.
 const IDLE_TIME_MAX: Duration = Duration::from_millis(50);
+/// The closing part of a run: its tasks a worker, the operations of each, and those in a batch.
+pub(crate) const CLOSING_TASKS: usize = 2;
+const CLOSING_OPERATIONS: usize = 4096;
+const CLOSING_BATCH_SIZE: usize = 8;
+/// Tells its random streams from those of `Phase`.
+const CLOSING_STREAM: u64 = 3;
 
 /// Where a task's operations come from.
 pub(crate) enum Source {
@@ -34,6 +41,12 @@ pub(crate) enum Source {
     Run {
         identity: Identity,
         stream: Box<Stream>,
+    },
+    /// Half gets, half puts of the hottest sampled records; ends.
+    Closing {
+        records: Vec<u64>,
+        random: Random,
+        operations: usize,
     },
 }
 
@@ -49,6 +62,22 @@ impl Source {
         Self::Run {
             identity,
             stream: Box::new(Stream::new(&worker.spec, identity)),
+        }
+    }
+
+    /// Few and small batches, one after the other, so that most operations have an order.
+    pub(crate) fn closing(worker: &Worker, task: u32) -> Self {
+        let recorder = worker.recorder.as_ref();
+        let records = recorder.map_or(Vec::new(), |recorder| recorder.borrow().hottest());
+        let (client, task) = (worker.client.into(), task.into());
+        Self::Closing {
+            operations: if records.is_empty() {
+                0
+            } else {
+                CLOSING_OPERATIONS
+            },
+            records,
+            random: Random::new(&[worker.seed, client, task, CLOSING_STREAM]),
         }
     }
 }
@@ -98,6 +127,7 @@ impl Task {
         let pairs = worker.spec.mix().share(Kind::ReadModifyWrite) > 0.0;
         let full_steps = match source {
             Source::Load(_) => worker.batch_size.max(LOAD_BATCH_SIZE_MIN),
+            Source::Closing { .. } => CLOSING_BATCH_SIZE,
             // Room for both halves of a read-modify-write is left.
             Source::Run { .. } => worker.batch_size - usize::from(pairs),
         };
@@ -151,6 +181,22 @@ impl Task {
             Source::Load(order) => {
                 for record in &mut *order.borrow_mut() {
                     let full = push(&worker, &mut self.buffers, StepKind::Load, record);
+                    if full.1 >= self.full_steps {
+                        return Filled::Full(full.0);
+                    }
+                }
+                Filled::Ended
+            }
+            Source::Closing {
+                records,
+                random,
+                operations,
+            } => {
+                while *operations > 0 {
+                    *operations -= 1;
+                    let kind = [StepKind::Get, StepKind::Update][random.below(2) as usize];
+                    let record = records[random.below(records.len() as u64) as usize];
+                    let full = push(&worker, &mut self.buffers, kind, record);
                     if full.1 >= self.full_steps {
                         return Filled::Full(full.0);
                     }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::batch::{Batch, Parts, Step};
 use super::config::Config;
 use super::control::{Message, Report};
+use super::recorder::{Recorder, Sending, ValueId};
 use super::tally::{Stage, Tally, Volume};
 use super::verdict::{Account, Kinds};
 
@@ -49,6 +50,10 @@ pub(crate) struct Worker {
     pub(crate) writer: RefCell<Writer>,
     pub(crate) witness: RefCell<Witness>,
     pub(crate) inserts: RefCell<Inserts>,
+    /// Present with --check-linearizability.
+    pub(crate) recorder: Option<RefCell<Recorder>>,
+    /// Batches so far.
+    batches: Cell<u32>,
     pub(crate) tally: RefCell<Tally>,
     /// Bytes of keys and values, written and read.
     payload: Cell<Traffic>,
@@ -91,6 +96,8 @@ impl Worker {
             verify: config.verify,
             writer: RefCell::new(Writer::new(run, writer)),
             witness: RefCell::new(Witness::new(run, writer)),
+            recorder: config.recorder().map(RefCell::new),
+            batches: Cell::new(0),
             inserts: RefCell::new(Inserts::new(config.spec.records(), config.share(index))),
             tally: RefCell::new(Tally::new(servers, Instant::now())),
             payload: Cell::default(),
@@ -149,6 +156,29 @@ impl Worker {
         let order = grouping.sort(steps, self.owners.len());
         grouped.clear();
         grouped.extend(order.iter().map(|&index| steps[index as usize]));
+    }
+
+    /// Takes note that a batch is about to be queued.
+    pub(crate) fn sending(&self) -> Sending {
+        let batch = self.batches.get();
+        self.batches.set(batch.wrapping_add(1));
+        Sending {
+            batch,
+            queued: Instant::now(),
+        }
+    }
+
+    /// The value of this worker's write with that sequence.
+    pub(crate) fn value_id(&self, sequence: u64) -> ValueId {
+        ValueId::new(self.writer.borrow().loaded().writer, sequence)
+    }
+
+    /// Lets tasks send again, behind the window: nothing of it is counted in a second.
+    pub(crate) fn begin_closing(&self) {
+        self.stopping.set(false);
+        if let Some(recorder) = &self.recorder {
+            recorder.borrow_mut().begin_closing();
+        }
     }
 
     pub(crate) fn submit(&self, link: usize, batch: Batch) {
@@ -244,8 +274,11 @@ impl Worker {
             traffic.bytes_sent += of_link.bytes_sent;
             traffic.bytes_received += of_link.bytes_received;
         }
-        let payload = self.payload.get();
-        Volume { traffic, payload }
+        Volume {
+            traffic,
+            payload: self.payload.get(),
+            batches: self.batches.get().into(),
+        }
     }
 
     /// Closes the connections, within `limit` each, and gives both sides' counts with the server's

@@ -1,4 +1,4 @@
-use batchkv_workload::history::{Action, Event, Violation, check};
+use batchkv_workload::history::{Action, Event, Violation, check, shortest_violation};
 use proptest::prelude::*;
 
 fn event(action: Action, sent: u64, answered: u64) -> Event {
@@ -405,50 +405,34 @@ fn small_histories() -> impl Strategy<Value = Vec<Event>> {
     })
 }
 
-/// The events that a violation names, and the writes of their values.
-fn explanation(violation: &Violation, history: &[Event]) -> Vec<Event> {
-    let named = match *violation {
-        Violation::NeverWritten { read } => vec![read],
-        Violation::FromTheFuture { read, write } => vec![read, write],
-        Violation::InitialReturned { replaced, read } => vec![replaced, read],
-        Violation::Returned {
-            before,
-            between,
-            after,
-        } => vec![before, between, after],
-        Violation::Crossed {
-            a_over,
-            b_begun,
-            b_over,
-            a_begun,
-        } => vec![a_over, b_begun, b_over, a_begun],
-        Violation::WrittenTwice { first, second } => vec![first, second],
-    };
-    let mut events = named.clone();
-    for event in named {
-        if let Action::Read(Some(value)) = event.action {
-            let writes = history.iter().filter(|e| e.action == Action::Write(value));
-            events.extend(
-                writes
-                    .filter(|write| !events.contains(write))
-                    .copied()
-                    .collect::<Vec<_>>(),
-            );
-        }
-    }
-    events
-}
-
 /// Compares the checker with brute force, and looks whether its explanation explains.
 fn compare(history: &[Event]) -> Result<(), TestCaseError> {
     let verdict = check(history);
     prop_assert_eq!(verdict.is_ok(), is_linearizable(history), "{:?}", verdict);
+    let shown = shortest_violation(history);
+    prop_assert_eq!(shown.is_empty(), verdict.is_ok());
+    prop_assert!(shown.iter().all(|event| history.contains(event)));
     if let Err(violation) = verdict {
-        let events = explanation(&violation, history);
-        prop_assert!(events.iter().all(|event| history.contains(event)));
-        prop_assert!(!is_linearizable(&events), "{} does not show it", violation);
+        prop_assert!(!is_linearizable(&shown), "{} is not shown", violation);
     }
     Ok(())
+}
+
+#[test]
+fn a_violation_is_shown_by_as_few_events_as_can_be() {
+    // Of a hundred writes and their reads one read is stale: its write, the next one, and itself.
+    let mut history: Vec<Event> = (0..100)
+        .flat_map(|k| {
+            [
+                write(k, 10 * k, 10 * k + 2),
+                read(k, 10 * k + 4, 10 * k + 6),
+            ]
+        })
+        .collect();
+    assert_eq!(shortest_violation(&history), []);
+    history.push(read(41, 423, 424));
+    let shown = [write(41, 410, 412), write(42, 420, 422), read(41, 423, 424)];
+    assert_eq!(shortest_violation(&history), shown);
 }
 
 proptest! {

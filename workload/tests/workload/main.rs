@@ -11,3 +11,4 @@ mod stale;
 mod statistics;
 mod streams;
 mod values;
+mod watchlist;

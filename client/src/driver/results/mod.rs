@@ -1,5 +1,6 @@
 //! The files of a client, and of a whole run: what they hold, how they are written and read.
 
+pub(crate) mod history;
 pub(crate) mod latency;
 pub(crate) mod nodes;
 pub(crate) mod series;
@@ -10,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use batchkv_telemetry::Series as Samples;
+use history::HistoryRow;
 use latency::LatencyLog;
 use nodes::NodeSeries;
 use series::Series;
@@ -22,6 +24,9 @@ pub(crate) const LATENCY_FILE: &str = "latency.hlog";
 pub(crate) const NODES_FILE: &str = "nodes.csv";
 /// A client's only: its samples as they were taken, but for the clock.
 pub(crate) const RESOURCES_FILE: &str = "resources.csv";
+
+/// A client's only, with --check-linearizability.
+pub(crate) const HISTORY_FILE: &str = "history.csv";
 
 /// Why a result file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +45,8 @@ pub(crate) struct Results {
     pub(crate) latency: LatencyLog,
     /// A client's own samples, by the clock of client 0; none in a whole run's results.
     pub(crate) resources: Option<Samples>,
+    /// What a client recorded of listed records; none in a whole run's results.
+    pub(crate) history: Option<Vec<HistoryRow>>,
     /// The nodes that could be looked at; not read back.
     pub(crate) nodes: Vec<NodeSeries>,
 }
@@ -75,6 +82,9 @@ impl Results {
         if let Some(resources) = &self.resources {
             put(RESOURCES_FILE, resources.to_csv().as_bytes())?;
         }
+        if let Some(history) = &self.history {
+            put(HISTORY_FILE, history::to_csv(history).as_bytes())?;
+        }
         put(SUMMARY_FILE, self.summary.to_json().as_bytes())
     }
 
@@ -89,6 +99,10 @@ impl Results {
         let latency = parse(dir, LATENCY_FILE, |text| {
             LatencyLog::from_bytes(text.as_bytes())
         })?;
+        let history = match summary.linearizability {
+            Some(_) => Some(parse(dir, HISTORY_FILE, history::from_csv)?),
+            None => None,
+        };
         let resources = match parse(dir, RESOURCES_FILE, Samples::from_csv) {
             Err(ReadError::Io(_, error)) if error.kind() == io::ErrorKind::NotFound => None,
             resources => Some(resources?),
@@ -98,6 +112,7 @@ impl Results {
             series,
             latency,
             resources,
+            history,
             nodes: Vec::new(),
         })
     }

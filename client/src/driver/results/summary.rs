@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::clock::Offset;
 use super::super::host::Host;
+use super::super::linearizability::Linearizability;
 use super::super::verdict::{Finding, Kinds, Offered, Verdict, verdict_of};
 use super::latency::{Latencies, Part};
 use super::nodes::NodePart;
@@ -59,6 +60,9 @@ pub(crate) struct Summary {
     pub(crate) bytes_received: u64,
     /// What of these bytes is neither key nor value; null when nothing was measured.
     pub(crate) framing_bytes: Option<Framing>,
+    /// What the recorded histories came to; null without --check-linearizability.
+    #[serde(default)]
+    pub(crate) linearizability: Option<Linearizability>,
     /// Where the load's skew limits the run; null with a single server.
     pub(crate) hottest_server: Option<Hottest>,
     pub(crate) counts: Counts,
@@ -369,6 +373,7 @@ pub(crate) mod tests {
                 per_operation: 2.5,
                 per_answer: 2.25,
             }),
+            linearizability: None,
             hottest_server: None,
             counts: Counts {
                 reads: 950 * secs,
@@ -391,6 +396,7 @@ pub(crate) mod tests {
             series,
             latency,
             resources: Some(samples(1_790_000_000.0, secs)),
+            history: None,
             nodes: Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 use batchkv_protocol::Counters;
 use serde::{Deserialize, Serialize};
 
-use super::Facts;
+use super::{Facts, RunFacts};
 use crate::driver::screen::grouped;
 
 /// Executed operations by kind, over a connection's or a client's whole life.
@@ -154,6 +154,14 @@ pub(super) fn unknown(facts: &Facts) -> Option<String> {
 /// The first account whose counts do not fit.
 pub(super) fn wrong_counts(facts: &Facts) -> Option<String> {
     facts.accounts.iter().find_map(counts_do_not_fit)
+}
+
+pub(super) fn not_linearizable(facts: &RunFacts) -> Option<String> {
+    let violation = facts.violation.as_ref()?;
+    Some(format!(
+        "Each operation must take effect once, between its sending and its answer, but these operations \
+         have no such order: {violation}; the store is broken, or somebody else writes to it."
+    ))
 }
 
 /// Whether client's and server's counts of one account fit, kind by kind.

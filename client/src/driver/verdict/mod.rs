@@ -8,7 +8,7 @@
 //! ([`judge_run`]), or at one node's resources ([`judge_node`]):
 //!
 //! ```text
-//! answers     values, refusals, unknown operations, counts of both sides
+//! answers     values, histories, refusals, unknown operations, counts of both sides
 //! workload    mix, skew, misses, what was not checked or loaded, offered rate
 //! steadiness  the seconds: long enough, steady, of all clients together
 //! resources   threads, machines, links, servers: what the figure is the limit of
@@ -61,6 +61,8 @@ pub(crate) enum Rule {
     NothingMeasured,
     /// A value that was read is damaged, another key's, another run's after our own load, or stale.
     WrongValues,
+    /// A recorded history of a record cannot be of an atomic register.
+    NotLinearizable,
     /// An operation was refused.
     Refused,
     /// Nobody knows whether an operation took effect.
@@ -157,7 +159,8 @@ const CLIENT_RULES: [Check<Facts>; 17] = [
 ];
 
 /// What is looked at in the seconds of all clients together.
-const RUN_RULES: [Check<RunFacts>; 5] = [
+const RUN_RULES: [Check<RunFacts>; 6] = [
+    (Rule::NotLinearizable, answers::not_linearizable),
     (Rule::WindowsApart, steadiness::windows_apart),
     (Rule::TooShort, steadiness::too_short),
     (Rule::Unsteady, steadiness::unsteady),

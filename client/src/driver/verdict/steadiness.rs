@@ -26,6 +26,8 @@ pub(crate) struct RunFacts {
     pub(crate) windows: Vec<Window>,
     /// Address and share of all operations of each server.
     pub(crate) shares: Vec<(String, f64)>,
+    /// A recorded history that is not linearizable, in words.
+    pub(crate) violation: Option<String>,
 }
 
 /// When a client measured, by the clock of client 0.

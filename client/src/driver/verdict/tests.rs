@@ -310,6 +310,7 @@ fn steady() -> RunFacts {
             .collect(),
         windows: vec![window("node2", 100.0), window("node3", 100.01)],
         shares: vec![("a:1".into(), 0.52), ("b:1".into(), 0.48)],
+        violation: None,
     }
 }
 
@@ -460,4 +461,12 @@ fn what_a_node_suffers_from_qualifies() {
     let mut few = idle();
     (few.usage.segments_sent, few.usage.retransmissions) = (100.0, 2.0);
     assert_eq!(judge_node(&few), []);
+}
+
+#[test]
+fn a_history_without_an_order_invalidates() {
+    let mut facts = steady();
+    facts.violation = Some("in the closing batches, record 7: ...".into());
+    expect(&judge_run(&facts), Rule::NotLinearizable, &["record 7"]);
+    assert_eq!(Rule::NotLinearizable.verdict(), Verdict::Invalid);
 }
