@@ -288,7 +288,6 @@ impl Slab {
         arena.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Consecutive units of one chunk that begin a line.
     /// The first unit of so many lines, which are zero and stay where they are for ever, whatever the
     /// budget says.
     pub(super) fn new_lines(&self, lines: usize) -> Result<u32, OutOfMemory> {
@@ -300,6 +299,7 @@ impl Slab {
         Ok(self.take_units(lines * LINE_UNITS)? as u32)
     }
 
+    /// [`new_units`](Self::new_units) within the budget.
     fn take_units(&self, units: usize) -> Result<usize, OutOfMemory> {
         self.budget.take(units * UNIT_BYTES)?;
         let unit = self.new_units(units);
