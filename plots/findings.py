@@ -192,14 +192,23 @@ def _skew_sentences(points: list[Point]) -> list[str]:
     if not thetas:
         return []
     low, high = (
-        max(p.median("hottest_server_share") for p in known if p.values["theta"] == theta)
+        max(
+            (p for p in known if p.values["theta"] == theta),
+            key=lambda point: point.median("hottest_server_share"),
+        )
         for theta in (thetas[0], thetas[-1])
     )
     where = f"With {most} servers, the" if most else "The"
     return [
-        f"{where} hottest server's share goes from {percent(low, 1)} at theta {thetas[0]:g} to "
-        f"{percent(high, 1)} at theta {thetas[-1]:g}."
+        f"{where} hottest server's share goes from {_share_text(low)} at theta {thetas[0]:g} to "
+        f"{_share_text(high)} at theta {thetas[-1]:g}."
     ]
+
+
+def _share_text(point: Point) -> str:
+    text = percent(point.median("hottest_server_share"), 1)
+    expected = point.median("hottest_server_expected_share")
+    return text if expected is None else f"{text} (in theory {percent(expected, 1)})"
 
 
 def _limit_sentence(study: Study, top: Point) -> str:

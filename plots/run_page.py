@@ -15,14 +15,19 @@ PICTURES = {
     "throughput": ("Throughput", "Operations answered in each second of the measured window."),
     "latency": (
         "Response time by percentile",
-        "From the moment an operation's batch was full to its answer's decoding.",
+        "From an operation's generation, or in an open loop its intended start, to its answer's "
+        "decoding.",
+    ),
+    "latency-parts": (
+        "Response time in parts",
+        "Fill: until the operation's batch was closed. Queue: until its frame was written. Service: "
+        "network and server, until its answer was decoded. Total: all of it.",
     ),
     "latency-over-time": ("Response time over time", "Each second's own percentiles."),
     "nodes": ("What the nodes used", "CPU, memory and network of each node in each second."),
     "shares": (
         "Share of the servers",
-        "Beside the range in which theory has the hottest server's share in 90 of 100 random "
-        "placements of the keys, drawn by the exact Zipf distribution.",
+        "Beside what the chooser's probabilities and the placement of the keys make of it.",
     ),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 import subprocess
 import sys
@@ -47,11 +48,36 @@ def test_draws_all_pictures(run_dir: Path) -> None:
         assert "<svg" in (run_dir / f"{name}.svg").read_text()
 
 
-def test_shares_are_drawn_from_the_summary(run_dir: Path) -> None:
-    shares = '{"verdict": "VALID", "per_server": [{"share": 0.4}, {"share": 0.6}], "workload": {}}'
-    (run_dir / "summary.json").write_text(shares)
+@pytest.mark.parametrize("expected", [(0.42, 0.58), (None, None)])
+def test_shares_are_drawn_beside_theory(
+    run_dir: Path, expected: tuple[float | None, float | None]
+) -> None:
+    servers = [
+        {"share": share, "expected_share": theory}
+        for share, theory in zip((0.4, 0.6), expected, strict=True)
+    ]
+    (run_dir / "summary.json").write_text(json.dumps({"per_server": servers}))
     assert plot(run_dir).returncode == 0
     assert drawn(run_dir / "shares.png")
+    assert ("in theory" in (run_dir / "shares.svg").read_text()) == (None not in expected)
+
+
+def test_latency_is_drawn_in_parts(run_dir: Path) -> None:
+    """Every figure stands at its bar: the means of the parts, and each one's own percentiles."""
+    latencies = {
+        "fill": {"mean": 1000, "p50": 1100, "p95": 1200, "p99": 1300},
+        "queue": {"mean": 2000, "p50": 2100, "p95": 2200, "p99": 2300},
+        "service": {"mean": 4000, "p50": 4100, "p95": 4200, "p99": 4300},
+    }
+    total = {"mean": 7000, "p50": 7100, "p95": 7200, "p99": 7300}
+    summary = {"latency_us": total, "latency_parts_us": latencies}
+    (run_dir / "summary.json").write_text(json.dumps(summary))
+    assert plot(run_dir).returncode == 0
+    assert drawn(run_dir / "latency-parts.png")
+    svg = (run_dir / "latency-parts.svg").read_text()
+    figures = [value for part in (*latencies.values(), total) for value in part.values()]
+    for text in ("queue", *(style.ms_text(value / 1e3) for value in figures)):
+        assert f"<!-- {text} -->" in svg
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ def test_every_kind_of_picture_is_there(made: Path) -> None:
         "frontier",
         "scaling-servers-and-clients",
         "shares-servers-servers-and-clients",
+        "shares-theta-skew",
+        "server-shares-skew",
     } <= names
 
 
@@ -66,7 +68,7 @@ def test_the_page_loads_nothing(made: Path) -> None:
 def test_the_page_says_what_is_not_in_the_curves(made: Path) -> None:
     page = (made / "report.html").read_text()
     assert "batch size 1,024, tasks 1, repetition 1: " in page and "--no-such-flag" in page
-    assert "The study is not complete: 8 of 9 runs are done." in page
+    assert "The study is not complete: 10 of 11 runs are done." in page
     assert "points have too few runs for an interval" in page
 
 
@@ -141,7 +143,7 @@ def test_a_directory_without_results(tmp_path: Path) -> None:
 def test_a_run_leaves_its_report(run_dir_with_report: Path) -> None:
     page = (run_dir_with_report / "report.html").read_text()
     assert "To repeat it: " in page and "./run-cluster.sh --servers 2 --local" in page
-    for name in ("throughput", "latency", "latency-over-time", "shares"):
+    for name in ("throughput", "latency", "latency-parts", "latency-over-time", "shares"):
         assert f'href="{name}.svg"' in page
 
 
