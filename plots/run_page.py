@@ -32,6 +32,10 @@ PICTURES = {
 }
 
 
+# Statistics of summary.json's latencies, and how they are called.
+LATENCIES = {"mean": "mean", "p50": "p50", "p95": "p95", "p99": "p99", "p999": "p99.9", "max": "max"}
+
+
 class RunError(Exception):
     """Why a directory gives no page; the text names the file."""
 
@@ -87,6 +91,14 @@ def _sentences(summary: dict) -> list[str]:
         said.append(
             f"Half of the operations were answered within {ms_text(latency['p50'] / 1e3)} ms, 99 % "
             f"within {ms_text(latency['p99'] / 1e3)} ms. {_loop(summary)}"
+        )
+    if parts := summary.get("latency_parts_us"):
+        fill, queue, service = (
+            ms_text(parts[part]["mean"] / 1e3) for part in ("fill", "queue", "service")
+        )
+        said.append(
+            f"On average an operation waited {fill} ms until its batch was closed, {queue} ms more "
+            f"until it was sent, and {service} ms for its answer."
         )
     said.append(_checks(summary))
     return said + findings.limits(summary)
@@ -156,8 +168,10 @@ def _figures(summary: dict) -> list[Figure]:
         made.append(Figure("p99", f"{ms_text(latency['p99'] / 1e3)} ms", rest))
     shares = [server["share"] for server in summary["per_server"]]
     if len(shares) > 1:
-        even = f"even would be {percent(1 / len(shares), 1)}"
-        made.append(Figure("Hottest server", percent(max(shares), 1), even))
+        detail = f"even would be {percent(1 / len(shares), 1)}"
+        if expected := max(server.get("expected_share") or 0 for server in summary["per_server"]):
+            detail += f", in theory {percent(expected, 1)}"
+        made.append(Figure("Hottest server", percent(max(shares), 1), detail))
     if moved := network(summary):
         made.append(Figure("Network", moved.rate, moved.detail))
     return made
@@ -183,8 +197,29 @@ def _title(name: str) -> str:
 
 
 def _tables(summary: dict) -> list[Table]:
-    tables = [_servers_table(summary), _nodes_table(summary), _flags_table(summary)]
+    tables = [_latency_table(summary), _servers_table(summary), _nodes_table(summary), _flags_table(summary)]
     return [page.dense(table) for table in tables if table.rows]
+
+
+def _latency_table(summary: dict) -> Table:
+    """Without rows where nothing was measured."""
+    total = summary.get("latency_us")
+    rows = {**(summary.get("latency_parts_us") or {}), "total": total} if total else {}
+
+    def row(name: str, micros: dict) -> list[Cell]:
+        figures = [page.number(ms_text(micros[key] / 1e3), micros[key]) for key in LATENCIES]
+        return [Cell(name, name, "word"), *figures]
+
+    return Table(
+        key="latency",
+        title="Response time",
+        note="Means add up; percentiles do not.",
+        columns=[
+            Column("part"),
+            *(Column(name, "ms", "number") for name in LATENCIES.values()),
+        ],
+        rows=[row(name, micros) for name, micros in rows.items()],
+    )
 
 
 def _nodes_table(summary: dict) -> Table:
@@ -225,12 +260,14 @@ def _nodes_table(summary: dict) -> Table:
 def _servers_table(summary: dict) -> Table:
     def row(index: int, server: dict) -> list[Cell]:
         answered, unknown = server["answered"], server["unknown"]
+        expected = server.get("expected_share")
         return [
             page.number(str(index), index),
             Cell(server["address"], server["address"]),
             page.number(ops_text(server["ops_per_sec"]), server["ops_per_sec"]),
             page.number(ops_text(server["median_ops_per_sec"]), server["median_ops_per_sec"]),
             page.number(f"{server['share'] * 100:.1f}", server["share"]),
+            page.number(f"{(expected or 0) * 100:.1f}", expected),
             page.number(f"{answered['gets']:,}", answered["gets"]),
             page.number(f"{answered['puts']:,}", answered["puts"]),
             page.number(f"{sum(unknown.values()):,}", sum(unknown.values())),
@@ -246,6 +283,7 @@ def _servers_table(summary: dict) -> Table:
             Column("throughput", "ops/s", "number"),
             Column("median second", "ops/s", "number"),
             Column("share", "%", "number"),
+            Column("in theory", "%", "number"),
             Column("gets", "answered", "number"),
             Column("puts", "answered", "number"),
             Column("unknown", "", "number"),

@@ -142,6 +142,7 @@ def test_a_directory_without_results(tmp_path: Path) -> None:
 
 def test_a_run_leaves_its_report(run_dir_with_report: Path) -> None:
     page = (run_dir_with_report / "report.html").read_text()
+    assert 'id="latency-table"' in page and "ms until its batch was closed, " in page
     assert "To repeat it: " in page and "./run-cluster.sh --servers 2 --local" in page
     for name in ("throughput", "latency", "latency-parts", "latency-over-time", "shares"):
         assert f'href="{name}.svg"' in page
