@@ -179,9 +179,8 @@ def _stack_means(
                 look = {"ha": "center", "va": "center", "color": PAPER, "fontsize": 8}
                 axes.text(end + mean / 2, 0, ms_text(mean), **look)
             end += mean
-    axes.annotate(
-        ms_text(total), (end, 0), (4, 0), textcoords="offset points", va="center", fontsize=8
-    )
+    look = {"textcoords": "offset points", "va": "center", "fontsize": 8}
+    axes.annotate(f"total {ms_text(total)}", (end, 0), (4, 0), **look)
     axes.set_title("means: they add up to the total", loc="left", fontsize=9)
 
 

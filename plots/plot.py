@@ -149,7 +149,7 @@ def draw_shares(directory: Path, summary: dict) -> None:
 
 
 def draw_nodes(directory: Path, summary: dict) -> None:
-    """Nothing where no node told what it used: machines without such counters leave an empty table."""
+    """Nothing where no node told what it used: without such counters the table is empty."""
     path = directory / "nodes.csv"
     if path.is_file() and (nodes := read_nodes(path)):
         figures.draw_nodes(nodes, verdict_note(summary), directory / "nodes.png")

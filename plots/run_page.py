@@ -20,8 +20,8 @@ PICTURES = {
     ),
     "latency-parts": (
         "Response time in parts",
-        "Fill: until the operation's batch was closed. Queue: until its frame was written. Service: "
-        "network and server, until its answer was decoded. Total: all of it.",
+        "Fill: until the operation's batch was closed. Queue: until its frame was written. "
+        "Service: network and server, until its answer was decoded. Total: all of it.",
     ),
     "latency-over-time": ("Response time over time", "Each second's own percentiles."),
     "nodes": ("What the nodes used", "CPU, memory and network of each node in each second."),
@@ -33,7 +33,7 @@ PICTURES = {
 
 
 # Statistics of summary.json's latencies, and how they are called.
-LATENCIES = {"mean": "mean", "p50": "p50", "p95": "p95", "p99": "p99", "p999": "p99.9", "max": "max"}
+LATENCIES = {name: name for name in ("mean", "p50", "p95", "p99")} | {"p999": "p99.9", "max": "max"}
 
 
 class RunError(Exception):
@@ -197,7 +197,8 @@ def _title(name: str) -> str:
 
 
 def _tables(summary: dict) -> list[Table]:
-    tables = [_latency_table(summary), _servers_table(summary), _nodes_table(summary), _flags_table(summary)]
+    makers = (_latency_table, _servers_table, _nodes_table, _flags_table)
+    tables = [make_table(summary) for make_table in makers]
     return [page.dense(table) for table in tables if table.rows]
 
 
@@ -227,7 +228,7 @@ def _nodes_table(summary: dict) -> Table:
 
     def row(node: dict) -> list[Cell]:
         usage = node["usage"]
-        busy = sum(usage[f"{kind}_cores"] for kind in ("user", "system", "softirq"))
+        busy = findings.busy_cores(usage)
         memory = usage["process_memory_bytes"]
         return [
             Cell(node["name"], node["name"], "word"),

@@ -234,7 +234,7 @@ def hottest_share(data: Study) -> Drawn:
         axes.set_ylim(0, None)
         axes.set_ylabel("hottest server's share (%)")
         _legend(figure, points, axis)
-        caption = f"{THEORY.capitalize()}: what the chooser's probabilities and the placement make of it."
+        caption = "In theory: what the chooser's probabilities and the keys' placement make of it."
         title = titled(f"Hottest server's share over {study.axis_name(axis)}", name)
         yield Picture(file_name(f"shares-{axis}", name), title, caption), figure
 
@@ -259,8 +259,9 @@ def every_share(data: Study) -> Drawn:
         most = rows[-1, 0].get_legend_handles_labels()
         figure.legend(*most, loc="outside lower center", ncols=4, frameon=False)
         caption = (
-            "A mark is a run. Lines: what the chooser's probabilities and the placement of the keys "
-            "make of each server's share."
+            "A mark is a run. Lines: what the chooser's probabilities and the keys' placement make "
+            "of each server's share. Short runs stray from it, by the operations in progress at "
+            "both ends of their window."
         )
         title = titled("Every server's share over theta", name)
         yield Picture(file_name("server-shares", name), title, caption), figure
@@ -286,9 +287,11 @@ def _shares_of_runs(axes: Axes, servers: int, runs: list[Run]) -> None:
         axes.plot(thetas, shares, color=colour, label=f"server {server}", **style)
         expected = [part.get("expected_share") for part in parts]
         if None not in expected:
-            axes.plot(thetas, [share * 100 for share in expected], color=colour, linewidth=1, zorder=1)
+            line = [share * 100 for share in expected]
+            axes.plot(thetas, line, color=colour, linewidth=1, zorder=1)
     axes.axhline(100 / servers, color=FAINT, linestyle=":", linewidth=1.2, label="even")
-    axes.set_xticks(sorted(set(thetas)), [study.value_text(theta) for theta in sorted(set(thetas))])
+    ticks = sorted(set(thetas))
+    axes.set_xticks(ticks, [study.value_text(theta) for theta in ticks])
     axes.set_ylim(0, None)
 
 

@@ -70,6 +70,15 @@ def test_the_best_point_names_its_rivals() -> None:
     assert "1 other point's interval overlaps" in text[0]
 
 
+def test_failures_are_said_or_their_absence() -> None:
+    points = [point(9e6, tasks=1), point(8e6, tasks=8)]
+    for known in points:
+        known.metrics["failure_rate"] = Interval(0.0, None, None, 3)
+    assert "No operation failed." in findings.sentences(of(points))
+    points[1].metrics["failure_rate"] = Interval(0.0125, None, None, 3)
+    assert "Most operations failed with tasks 8: 1.250 % of them." in findings.sentences(of(points))
+
+
 def test_the_hottest_share_stands_beside_theory() -> None:
     points = [point(9e6, share=0.51, theta=0), point(8e6, share=0.6, theta=1.2)]
     points[1].metrics["hottest_server_expected_share"] = Interval(0.612, None, None, 3)

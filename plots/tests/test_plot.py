@@ -64,20 +64,20 @@ def test_shares_are_drawn_beside_theory(
 
 def test_latency_is_drawn_in_parts(run_dir: Path) -> None:
     """Every figure stands at its bar: the means of the parts, and each one's own percentiles."""
-    latencies = {
-        "fill": {"mean": 1000, "p50": 1100, "p95": 1200, "p99": 1300},
-        "queue": {"mean": 2000, "p50": 2100, "p95": 2200, "p99": 2300},
-        "service": {"mean": 4000, "p50": 4100, "p95": 4200, "p99": 4300},
-    }
-    total = {"mean": 7000, "p50": 7100, "p95": 7200, "p99": 7300}
-    summary = {"latency_us": total, "latency_parts_us": latencies}
+    names = ("mean", "p50", "p95", "p99")
+    fill, queue, service, total = (
+        dict(zip(names, range(first, first + 400, 100), strict=True))
+        for first in (1000, 2000, 4000, 7000)
+    )
+    parts = {"fill": fill, "queue": queue, "service": service}
+    summary = {"latency_us": total, "latency_parts_us": parts}
     (run_dir / "summary.json").write_text(json.dumps(summary))
     assert plot(run_dir).returncode == 0
     assert drawn(run_dir / "latency-parts.png")
     svg = (run_dir / "latency-parts.svg").read_text()
-    figures = [value for part in (*latencies.values(), total) for value in part.values()]
-    for text in ("queue", *(style.ms_text(value / 1e3) for value in figures)):
-        assert f"<!-- {text} -->" in svg
+    assert "<!-- total 7 -->" in svg
+    for micros in (*fill.values(), *queue.values(), *service.values(), *range(7100, 7400, 100)):
+        assert f"<!-- {style.ms_text(micros / 1e3)} -->" in svg
 
 
 @pytest.mark.parametrize(

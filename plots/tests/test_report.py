@@ -67,8 +67,9 @@ def test_the_page_loads_nothing(made: Path) -> None:
 
 def test_the_page_says_what_is_not_in_the_curves(made: Path) -> None:
     page = (made / "report.html").read_text()
-    assert "batch size 1,024, tasks 1, repetition 1: " in page and "--no-such-flag" in page
+    assert "batch size 1,024, tasks 1, repetition 2: " in page and "--no-such-flag" in page
     assert "The study is not complete: 10 of 11 runs are done." in page
+    assert "9 runs, too-short. Ten seconds are needed" in page
     assert "points have too few runs for an interval" in page
 
 
