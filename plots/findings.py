@@ -10,6 +10,8 @@ from plots.style import ms_text, ops_text, percent
 
 # Shares of the hottest server above the mean that are worth a sentence.
 HOT = 1.1
+# The part of a machine's cores that other programs may take without a word.
+CROWDED = 0.1
 # Axes that change the work itself; the others change how much of it is in progress.
 WORK_AXES = ("theta", "mix", "workload", "records", "value-bytes", "engine")
 
@@ -232,11 +234,11 @@ def _share_text(point: Point) -> str:
 def _limit_sentence(study: Study, top: Point) -> str:
     run = study.typical_run(top)
     found = limits(run.summary if run else {})
-    for other in study.runs_of(top):
-        found += [text for rule, text in other.findings.items() if rule in LIMITING_RULES]
+    seen = {rule: text for other in study.runs_of(top) for rule, text in other.findings.items()}
+    found += [seen[rule] for rule in LIMITING_RULES if rule in seen]
     if not found:
         return "Nothing that the runs recorded says what limited the best point."
-    return "What limited the best point: " + " ".join(dict.fromkeys(found))
+    return "What limited the best point: " + " ".join(found)
 
 
 def limits(summary: dict) -> list[str]:
@@ -262,6 +264,22 @@ def limits(summary: dict) -> list[str]:
 def busy_cores(usage: dict) -> float:
     """Of a node's machine, on average over the measured window."""
     return sum(usage[f"{kind}_cores"] for kind in ("user", "system", "softirq"))
+
+
+def is_crowded(summary: dict) -> bool:
+    """Whether other programs took more than a tenth of a machine's cores from a run."""
+    return others_cores(summary) > CROWDED * summary.get("host", {}).get("cores", math.inf)
+
+
+def others_cores(summary: dict) -> float:
+    """The cores that other programs used, on the machine where they used most; 0 if not known."""
+    secs = summary.get("measured_secs")
+    usages = [node["usage"] for node in summary.get("nodes", ())] if secs else []
+    own = [usage["process_cpu_secs"] / secs for usage in usages]
+    if on_one_machine(summary):
+        own = [sum(own)] * len(own)
+    taken = [busy_cores(usage) - cores for usage, cores in zip(usages, own, strict=True)]
+    return max(taken, default=0.0)
 
 
 def on_one_machine(summary: dict) -> bool:

@@ -480,4 +480,4 @@ def titled(title: str, part: str) -> str:
 
 def file_name(name: str, part: str) -> str:
     words = "".join(letter if letter.isalnum() else "-" for letter in part.lower())
-    return f"{name}-{words}" if words else name
+    return name if words in name else f"{name}-{words}"

@@ -101,6 +101,13 @@ def _notices(data: Study) -> list[str]:
     empty = len(data.points) - len(data.measured)
     if empty:
         said.append(f"{empty} points have no run that counts, and are in no curve.")
+    if crowded := [run for run in data.runs if findings.is_crowded(run.summary)]:
+        most = max(findings.others_cores(run.summary) for run in crowded)
+        said.append(
+            f"During {len(crowded)} runs other programs used up to {most:.1f} cores of a machine "
+            "(`crowded` below), so their figures may be too low. A run whose line is deleted from "
+            "results.jsonl is done again by the same command."
+        )
     for what, names in (
         ("commits", {r.commit for r in data.runs}),
         ("hosts", {r.host for r in data.runs}),
@@ -322,7 +329,8 @@ def _use_table(data: Study) -> Table:
 
 def _reasons_cell(run: Run) -> Cell:
     """The rules' names, which stand for their sentences above; what failed, in its own words."""
-    text = ", ".join(run.findings) if run.counts else _why(run)
+    rules = [*run.findings, *(["crowded"] if findings.is_crowded(run.summary) else [])]
+    text = ", ".join(rules) if run.counts else _why(run)
     return Cell(text, text)
 
 

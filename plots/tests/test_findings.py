@@ -94,3 +94,18 @@ def test_the_hottest_server_is_named_as_a_limit() -> None:
     servers = [{"share": 0.6, "address": "10.0.0.1:1"}, {"share": 0.4, "address": "10.0.0.2:1"}]
     said = findings.limits({"per_server": servers, "host": {"cores": 8}})
     assert len(said) == 1 and "60.0 % of the operations, 1.20 times" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("address", "others"),
+    [("127.0.0.1:1", 0.25), ("10.0.0.1:1", 1.25)],
+)
+def test_what_other_programs_used_is_what_the_runs_own_did_not(address: str, others: float) -> None:
+    """On one machine all programs of the run share its cores; else each has its own machine's."""
+    usage = {"user_cores": 1.0, "system_cores": 0.5, "softirq_cores": 0.5}
+    nodes = [{"usage": usage | {"process_cpu_secs": secs}} for secs in (7.5, 10.0)]
+    summary = {"measured_secs": 10.0, "nodes": nodes, "host": {"cores": 2}}
+    summary["per_server"] = [{"address": address}]
+    assert findings.others_cores(summary) == pytest.approx(others)
+    assert findings.is_crowded(summary)
+    assert not findings.is_crowded({})
