@@ -10,10 +10,11 @@
 use crate::error::{AnswerError, ConnectionError, Loss};
 use crate::exchange::{Exchange, Lost};
 use batchkv_protocol::answer::Piece;
+use batchkv_protocol::control::FEATURE_REFERENCES;
 use batchkv_protocol::frame::{self, Kind, LENGTH_BYTES};
 use batchkv_protocol::limits::{FRAME_BYTES, OPERATIONS_PER_REQUEST_MAX, REQUESTS_UNANSWERED_MAX};
 use batchkv_protocol::{
-    Answer, AnswerFrame, Control, Counters, ReceiveBuffer, RequestWriter, SendBuffer,
+    Answer, AnswerFrame, Control, Counters, ReceiveBuffer, References, RequestWriter, SendBuffer,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,6 +29,9 @@ pub struct Session<X> {
     /// The slot whose request has been written in part.
     writing: Option<usize>,
     answered: Counters,
+    references: References,
+    /// Whether answers may be references, as the hellos say.
+    may_refer: bool,
     served: Served,
 }
 
@@ -68,12 +72,23 @@ impl<X> Default for Session<X> {
             free: Vec::new(),
             writing: None,
             answered: Counters::default(),
+            references: References::default(),
+            may_refer: false,
             served: Served::NotAsked,
         }
     }
 }
 
 impl<X: Exchange> Session<X> {
+    /// A session of a connection on which `features` are in force.
+    #[must_use]
+    pub fn new(features: u64) -> Self {
+        Self {
+            may_refer: features & FEATURE_REFERENCES != 0,
+            ..Self::default()
+        }
+    }
+
     /// Puts a request at the end of the queue.
     ///
     /// # Panics
@@ -110,6 +125,12 @@ impl<X: Exchange> Session<X> {
     #[must_use]
     pub fn answered(&self) -> Counters {
         self.answered
+    }
+
+    /// Answers that came as references so far.
+    #[must_use]
+    pub fn references(&self) -> References {
+        self.references
     }
 
     /// Asks for the server's counters of this connection, once everything queued is answered.
@@ -197,6 +218,10 @@ impl<X: Exchange> Session<X> {
         let mut tally = Tally::default();
         let outcome = slot.take_pieces(&mut frame, &mut tally);
         tally.add_to(&mut self.answered);
+        self.references += frame.references;
+        if frame.references.answers > 0 && !self.may_refer {
+            return Err(Loss::Unasked("a reference"));
+        }
         slot.tell_answered(tally.answers());
         outcome?;
         slot.check_end(frame.last, tally.answers(), body.len())?;

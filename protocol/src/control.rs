@@ -26,6 +26,8 @@ pub const VERSION: u16 = 1;
 
 /// The server answers [`Control::StatusRequest`].
 pub const FEATURE_STATUS: u64 = 1;
+/// The server may answer with references back, see [`answer`](crate::answer).
+pub const FEATURE_REFERENCES: u64 = 2;
 
 /// The client's first frame.
 #[derive(Debug, Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]

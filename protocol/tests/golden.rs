@@ -10,7 +10,7 @@ use batchkv_protocol::limits::FRAME_BYTES;
 use batchkv_protocol::map::Ownership;
 use batchkv_protocol::{
     Answer, AnswerWriter, ClientHello, Control, Counters, ErrorFrame, Position, Refusal,
-    RequestWriter, SendBuffer, ServerHello, ServerLimits, Status,
+    RequestWriter, Seen, SendBuffer, ServerHello, ServerLimits, Status,
 };
 use bincode::enc::Encoder;
 use bincode::error::EncodeError;
@@ -106,6 +106,7 @@ enum AnswerItem {
     Deleted { existed: bool },
     Refused(u8),
     WrongOwner { owner: u32, epoch: u64 },
+    Reference { distance: u32 },
 }
 
 fn assert_same(out: &SendBuffer, oracle: &Frame) {
@@ -263,6 +264,43 @@ fn requests() {
         last: true,
         groups: 2_u16.to_le_bytes(),
         groups_items: Bare(groups),
+    };
+    assert_same(&out, &oracle);
+}
+
+#[test]
+fn answers_that_refer_back() {
+    let (mut out, mut seen) = (SendBuffer::default(), Seen::default());
+    let mut writer = AnswerWriter::begin(&mut out, 5).referring(Some(&mut seen));
+    for (operation, byte) in [1, 2, 1, 1].into_iter().enumerate() {
+        let position = Position {
+            group: 0,
+            operation: operation as u32,
+        };
+        writer.value(position, 200).unwrap().fill(byte);
+        writer.refer(byte.into());
+    }
+    writer.finish(true);
+
+    // A value's answer is its tag, its length and 200 bytes; a reference is its tag and a distance.
+    let items = vec![
+        AnswerItem::Value(vec![1; 200]),
+        AnswerItem::Value(vec![2; 200]),
+        AnswerItem::Reference { distance: 2 * 202 },
+        AnswerItem::Reference {
+            distance: 2 * 202 + 4,
+        },
+    ];
+    let oracle = Frame::Answer {
+        id: 5,
+        last: true,
+        pieces: 1_u16.to_le_bytes(),
+        pieces_items: Bare(vec![Piece {
+            group: 0,
+            first: 0,
+            answers: 4_u16.to_le_bytes(),
+            items: Bare(items),
+        }]),
     };
     assert_same(&out, &oracle);
 }

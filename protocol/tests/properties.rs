@@ -132,8 +132,8 @@ fn read_any(body: &[u8]) -> Result<(), Malformed> {
 }
 
 fn sample_answers() -> SendBuffer {
-    let mut out = SendBuffer::default();
-    let mut writer = AnswerWriter::begin(&mut out, 9);
+    let (mut out, mut seen) = (SendBuffer::default(), Seen::default());
+    let mut writer = AnswerWriter::begin(&mut out, 9).referring(Some(&mut seen));
     let all = [
         Answer::Value(b"some value"),
         Answer::Missing,
@@ -151,6 +151,9 @@ fn sample_answers() -> SendBuffer {
                 },
                 *answer
             ));
+            if let Answer::Value(_) = answer {
+                writer.refer(1);
+            }
         }
     }
     writer.finish(true);
@@ -176,6 +179,47 @@ proptest! {
         }
         prop_assert!(input.is_empty());
         prop_assert_eq!(format!("{read:?}"), format!("{operations:?}"));
+    }
+
+    #[test]
+    fn answers_are_the_same_with_references(
+        // Record and version: versions of a record differ in their bytes, and all have a few lengths.
+        gets in vec((0..20_u64, 0..3_u8), 1..400),
+        bytes in prop_oneof![0..10_usize, 100..110_usize, 250..2000_usize],
+    ) {
+        let value = |&(record, version): &(u64, u8)| vec![record as u8 ^ version; bytes];
+        let (mut out, mut seen) = (SendBuffer::default(), Seen::default());
+        let mut writer = AnswerWriter::begin(&mut out, 1).referring(Some(&mut seen));
+        for (number, get) in gets.iter().enumerate() {
+            let position = Position { group: 0, operation: number as u32 };
+            while !writer.answer(position, Answer::Value(&value(get))) {
+                writer.finish(false);
+                writer = AnswerWriter::begin(&mut out, 1).referring(Some(&mut seen));
+            }
+            writer.refer(get.0);
+        }
+        writer.finish(true);
+        let (mut frames, mut read, mut references) = (receive(out.pending()), Vec::new(), References::default());
+        while let Some(body) = frames.body().unwrap() {
+            prop_assert!(body.len() + 4 <= FRAME_BYTES);
+            let mut answers = AnswerFrame::parse(body).unwrap();
+            while answers.next_piece().unwrap().is_some() {
+                while let Some(answer) = answers.next_answer().unwrap() {
+                    let Answer::Value(value) = answer else { panic!("{answer:?}") };
+                    read.push(value.to_vec());
+                }
+            }
+            references += answers.references;
+            frames.consume();
+        }
+        prop_assert_eq!(read, gets.iter().map(value).collect::<Vec<_>>());
+        prop_assert_eq!(references.value_bytes, references.answers * bytes as u64);
+        // In one frame every record is sent again only when its version changed.
+        let mut last = HashMap::new();
+        let repeated = gets.iter().filter(|get| last.insert(get.0, get.1) == Some(get.1)).count() as u64;
+        if gets.len() * (bytes + 5) < FRAME_BYTES / 2 && bytes > 3 {
+            prop_assert!(references.answers * 10 >= repeated * 9, "{references:?} of {repeated}");
+        }
     }
 
     #[test]
@@ -270,6 +314,31 @@ fn forged_lengths_and_counts_are_named() {
     let mut huge_key = plain.clone();
     huge_key[14] = 253;
     assert!(read_request(&huge_key).is_err());
+}
+
+#[test]
+fn forged_references_are_named() {
+    let sample = body(&sample_answers());
+    // tag, id, last, pieces (2), group, first, answers (2): then the first answer.
+    let answer_at = 9;
+    let second = sample
+        .windows(2)
+        .position(|bytes| bytes[0] == 6 && usize::from(bytes[1]) > answer_at)
+        .unwrap();
+    for (distance, expected) in [
+        (0, "distance is 0: allowed are 1 to"),
+        (250, "distance is 250: allowed are 1 to"),
+        (1, "unknown tag of an answer that is referred to"),
+    ] {
+        let mut forged = sample.clone();
+        forged[second + 1] = distance;
+        let error = read_answers(&forged).unwrap_err().to_string();
+        assert!(error.contains(expected), "{distance}: {error}");
+    }
+    // The value that is referred to may not reach to the reference, let alone beyond.
+    let mut forged = sample;
+    forged[answer_at + 1] = 250;
+    assert!(read_answers(&forged).is_err());
 }
 
 #[test]

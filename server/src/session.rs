@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use batchkv_protocol::control::{FEATURE_STATUS, MAGIC, VERSION};
+use batchkv_protocol::control::{FEATURE_REFERENCES, FEATURE_STATUS, MAGIC, VERSION};
 use batchkv_protocol::frame::Kind;
 use batchkv_protocol::limits::{
     ERROR_TEXT_BYTES_MAX, GROUPS_PER_REQUEST_MAX, OPERATIONS_PER_REQUEST_MAX, REQUESTS_OPEN_MAX,
@@ -16,7 +16,7 @@ use batchkv_protocol::limits::{
 use batchkv_protocol::request::GroupHeader;
 use batchkv_protocol::{
     Answer, AnswerWriter, ClientHello, Control, Counters, ErrorFrame, Malformed, PartitionMap,
-    Position, ReceiveBuffer, Refusal, RequestCursor, RequestFrame, SendBuffer, ServerHello,
+    Position, ReceiveBuffer, Refusal, RequestCursor, RequestFrame, Seen, SendBuffer, ServerHello,
     ServerLimits, Status, frame,
 };
 
@@ -71,6 +71,8 @@ pub struct Session {
     failed: bool,
     counters: Counters,
     frames: u64,
+    /// There where the client understands references.
+    seen: Option<Seen>,
     open: Vec<OpenRequest>,
     current: Option<CurrentFrame>,
 }
@@ -113,6 +115,7 @@ impl Session {
             failed: false,
             counters: Counters::default(),
             frames: 0,
+            seen: None,
             open: Vec::new(),
             current: None,
         }
@@ -196,6 +199,7 @@ impl Session {
             Ok(Control::ClientHello(hello)) if !self.greeted => {
                 self.check_hello(&hello)?;
                 self.greeted = true;
+                self.seen = (hello.features & FEATURE_REFERENCES != 0).then(Seen::default);
                 self.identity.answer_to(&hello).write(out);
             }
             Ok(Control::CountersRequest) if self.greeted => {
@@ -285,7 +289,7 @@ impl Session {
     ) -> Result<bool, Fault> {
         let place = &mut current.place;
         let mut window = Vec::with_capacity(WINDOW_OPERATIONS);
-        let mut writer = AnswerWriter::begin(out, current.id);
+        let mut writer = AnswerWriter::begin(out, current.id).referring(self.seen.as_mut());
         loop {
             let fits = if place.refused.is_some() {
                 place.refuse(&mut writer, &mut self.counters)
@@ -306,11 +310,11 @@ impl Session {
                 fits
             };
             if !fits {
-                let out = writer.finish(false);
+                writer.finish(false);
                 if out.pending().len() >= output_bytes {
                     return Ok(false);
                 }
-                writer = AnswerWriter::begin(out, current.id);
+                writer = AnswerWriter::begin(out, current.id).referring(self.seen.as_mut());
             }
         }
     }
@@ -321,7 +325,7 @@ impl Identity {
         Control::ServerHello(ServerHello {
             magic: MAGIC,
             version: VERSION,
-            features: hello.features & FEATURE_STATUS,
+            features: hello.features & (FEATURE_STATUS | FEATURE_REFERENCES),
             server_index: self.server_index,
             threads: self.threads,
             limits: ServerLimits::BUILT_IN,

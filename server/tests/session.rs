@@ -40,6 +40,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with_features(0)
+    }
+
+    /// With a client that offers these.
+    fn with_features(features: u64) -> Self {
         let identity = Arc::new(Identity {
             server_index: 0,
             threads: 1,
@@ -53,7 +58,10 @@ impl Bench {
             out: SendBuffer::default(),
             sent: Vec::new(),
         };
-        assert_eq!(bench.feed(&common::hello(1, 1), usize::MAX), Progress::Idle);
+        assert_eq!(
+            bench.feed(&common::hello_with(1, 1, features), usize::MAX),
+            Progress::Idle
+        );
         assert!(matches!(
             bench.controls().as_slice(),
             [Control::ServerHello(_)]
@@ -218,10 +226,11 @@ proptest! {
         steps in steps(),
         cuts in vec(1..5000_usize, 1..20),
         limit in prop_oneof![1..3000_usize, Just(usize::MAX)],
+        features in prop_oneof![Just(0), Just(FEATURE_REFERENCES)],
     ) {
         let (bytes, positions) = write(7, &steps);
         let (expected, counters) = expect(&steps);
-        let mut bench = Bench::new();
+        let mut bench = Bench::with_features(features);
         let (mut left, mut cuts) = (bytes.as_slice(), cuts.iter().cycle());
         while !left.is_empty() {
             let (piece, rest) = left.split_at(left.len().min(*cuts.next().unwrap()));
@@ -244,6 +253,7 @@ proptest! {
                     answers += 1;
                 }
             }
+            prop_assert!(features != 0 || frame.references.answers == 0);
             prop_assert!(body.len() + 4 <= FRAME_BYTES || answers == 1);
         }
         prop_assert_eq!(answered.len(), steps.len());

@@ -149,6 +149,10 @@ pub(crate) struct RunArgs {
     /// Does not check the values that are read; qualifies the run
     #[arg(long)]
     pub(crate) no_verify: bool,
+    /// Lets servers answer a repeated get by a reference to the value that its frame holds already;
+    /// qualifies the run
+    #[arg(long)]
+    pub(crate) dedup_answers: bool,
     /// Serves figures for Prometheus there, at /metrics; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) metrics_listen: Option<String>,

@@ -82,6 +82,8 @@ pub(crate) struct Config {
     pub(crate) warmup_secs: u64,
     pub(crate) load: bool,
     pub(crate) verify: bool,
+    /// Repeated answers may be references.
+    pub(crate) dedup_answers: bool,
     pub(crate) place: Place,
     pub(crate) output: Option<PathBuf>,
     /// Where figures for Prometheus are served.
@@ -145,6 +147,7 @@ impl Config {
             warmup_secs: number("warmup-secs", warmup.0, warmup.1, 0, warmup.2)?,
             load: !args.no_load,
             verify: !args.no_verify,
+            dedup_answers: args.dedup_answers,
             place,
             output: args.output.as_ref().map(PathBuf::from),
             metrics_listen: metrics_listen(args)?,
@@ -169,6 +172,7 @@ impl Config {
             ("warmup-secs", self.warmup_secs.to_string()),
             ("load", self.load.to_string()),
             ("verify", self.verify.to_string()),
+            ("dedup-answers", self.dedup_answers.to_string()),
             ("check-linearizability", self.watched_share()),
             ("seed", self.seed.to_string()),
             (

@@ -445,6 +445,7 @@ fn merge_summaries(clients: &[Client], series: &Series, latency: &LatencyLog) ->
         framing_bytes: merge_framing(&summaries, &counts),
         bytes_sent: sum(|s| s.bytes_sent),
         bytes_received: sum(|s| s.bytes_received),
+        reference_answers: summaries.iter().map(|s| s.reference_answers).sum(),
         counts,
         nodes: Vec::new(),
         busiest_worker: most(|s| s.busiest_worker),

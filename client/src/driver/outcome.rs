@@ -152,7 +152,7 @@ fn facts(config: &Config, board: &Board, servers: &[ServerPart], ending: Ending)
         failures: ending.failures,
         interrupted: ending.interrupted,
         offered: config.offer.map(|offer| board.offered(&offer)),
-        repeated_answers: false,
+        repeated_answers: config.dedup_answers,
         busiest_worker: ending.looks.busiest_worker(),
         servers: servers.iter().map(server).collect(),
     }
@@ -171,9 +171,10 @@ fn summary(
     } = board.volume();
     // A window that ends inside a frame may have its payload but not yet its bytes.
     let framing_sent = traffic.bytes_sent.saturating_sub(payload.bytes_sent);
-    let framing_received = traffic
+    let values_received = payload
         .bytes_received
-        .saturating_sub(payload.bytes_received);
+        .saturating_sub(traffic.references.value_bytes);
+    let framing_received = traffic.bytes_received.saturating_sub(values_received);
     let secs = board.window().len() as f64;
     let rate = |count: u64| count as f64 / secs.max(1.0);
     Ok(Summary {
@@ -202,6 +203,7 @@ fn summary(
         linearizability: None,
         bytes_sent: traffic.bytes_sent,
         bytes_received: traffic.bytes_received,
+        reference_answers: config.dedup_answers.then_some(traffic.references.answers),
         counts,
         nodes: Vec::new(),
         busiest_worker: facts.busiest_worker,

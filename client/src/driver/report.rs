@@ -177,6 +177,13 @@ fn servers(summary: &Summary, text: &mut String) -> std::fmt::Result {
             framing.per_operation, framing.per_answer,
         )?;
     }
+    if let Some(references) = summary.reference_answers {
+        writeln!(
+            text,
+            "repeats     {:.1} % of the answers refer to the same value in their frame (--dedup-answers)",
+            100.0 * references as f64 / summary.counts.asked().max(1) as f64,
+        )?;
+    }
     Ok(())
 }
 

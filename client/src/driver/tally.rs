@@ -42,21 +42,15 @@ pub(crate) struct Volume {
 
 impl Volume {
     pub(crate) fn add(&mut self, other: &Self) {
-        self.traffic.bytes_sent += other.traffic.bytes_sent;
-        self.traffic.bytes_received += other.traffic.bytes_received;
-        self.payload.bytes_sent += other.payload.bytes_sent;
-        self.payload.bytes_received += other.payload.bytes_received;
+        self.traffic += other.traffic;
+        self.payload += other.payload;
         self.batches += other.batches;
     }
 
     fn since(&self, before: &Self) -> Self {
-        let difference = |now: Traffic, before: Traffic| Traffic {
-            bytes_sent: now.bytes_sent - before.bytes_sent,
-            bytes_received: now.bytes_received - before.bytes_received,
-        };
         Self {
-            traffic: difference(self.traffic, before.traffic),
-            payload: difference(self.payload, before.payload),
+            traffic: self.traffic - before.traffic,
+            payload: self.payload - before.payload,
             batches: self.batches - before.batches,
         }
     }

@@ -270,9 +270,7 @@ impl Worker {
     fn volume(&self) -> Volume {
         let mut traffic = Traffic::default();
         for link in &self.links {
-            let of_link = link.connection.traffic();
-            traffic.bytes_sent += of_link.bytes_sent;
-            traffic.bytes_received += of_link.bytes_received;
+            traffic += link.connection.traffic();
         }
         Volume {
             traffic,

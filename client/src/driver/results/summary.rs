@@ -60,6 +60,9 @@ pub(crate) struct Summary {
     pub(crate) bytes_received: u64,
     /// What of these bytes is neither key nor value; null when nothing was measured.
     pub(crate) framing_bytes: Option<Framing>,
+    /// Answers that referred to a value in their frame; null without --dedup-answers.
+    #[serde(default)]
+    pub(crate) reference_answers: Option<u64>,
     /// What the recorded histories came to; null without --check-linearizability.
     #[serde(default)]
     pub(crate) linearizability: Option<Linearizability>,
@@ -373,6 +376,7 @@ pub(crate) mod tests {
                 per_operation: 2.5,
                 per_answer: 2.25,
             }),
+            reference_answers: Some(380 * secs),
             linearizability: None,
             hottest_server: None,
             counts: Counts {

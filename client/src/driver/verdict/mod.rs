@@ -106,7 +106,7 @@ pub(crate) enum Rule {
     LinkFull,
     /// A server's share is more than 10 % above the mean.
     HoldsBack,
-    /// A server answers repeated operations of a frame once.
+    /// Values that a frame repeats were sent once.
     RepeatedAnswers,
 }
 

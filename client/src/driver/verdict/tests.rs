@@ -200,7 +200,7 @@ fn what_only_qualifies() {
     provoke(Rule::ShortValues, &["16 bytes", "--value-bytes"], |facts| {
         facts.short_values = true;
     });
-    provoke(Rule::RepeatedAnswers, &["repeated answers"], |facts| {
+    provoke(Rule::RepeatedAnswers, &["--dedup-answers"], |facts| {
         facts.repeated_answers = true;
     });
 }
