@@ -49,7 +49,7 @@ impl AddAssign for FinalCounts {
 /// is called.
 pub(crate) struct Shared<X> {
     pub(crate) address: String,
-    hello: ServerHello,
+    pub(crate) hello: ServerHello,
     map: PartitionMap,
     state: Mutex<State<X>>,
 }

@@ -253,6 +253,9 @@ pub enum HelloError {
     /// It put features into force that were not offered.
     #[error("it put features {0:#x} into force, which were not offered")]
     Features(u64),
+    /// It does not tell its time in answers, as was asked for.
+    #[error("it cannot tell in its answers how long it took, as was asked for")]
+    NoServerTime,
     /// It accepts less than this client may send.
     #[error("it accepts {what} up to {server}, this client sends up to {client}")]
     Limit {

@@ -4,6 +4,7 @@ use crate::connection::{FinalCounts, Shared, State, Stop, Traffic};
 use crate::error::Loss;
 use crate::exchange::Exchange;
 use crate::session::Session;
+use batchkv_protocol::control::FEATURE_SERVER_TIME;
 use batchkv_protocol::limits::FRAME_BYTES;
 use batchkv_protocol::{ReceiveBuffer, SendBuffer};
 use std::future::Future;
@@ -62,10 +63,11 @@ impl<X: Exchange> Pump<X> {
         silence_time: Duration,
     ) -> Self {
         let traffic = shared.state().traffic;
+        let timed = shared.hello.features & FEATURE_SERVER_TIME != 0;
         Self {
             shared,
             traffic,
-            session: Session::default(),
+            session: Session::new(timed),
             stream,
             receive,
             send: SendBuffer::default(),

@@ -17,6 +17,7 @@ use batchkv_protocol::{
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The queue, the unanswered requests and the counts of one connection.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Session<X> {
     writing: Option<usize>,
     answered: Counters,
     served: Served,
+    /// Whether answer frames tell the server's time.
+    timed: bool,
 }
 
 /// The server's counters of this connection: asked for once, at its end.
@@ -69,11 +72,21 @@ impl<X> Default for Session<X> {
             writing: None,
             answered: Counters::default(),
             served: Served::NotAsked,
+            timed: false,
         }
     }
 }
 
 impl<X: Exchange> Session<X> {
+    /// A session whose server tells its time in each answer frame, if `timed`.
+    #[must_use]
+    pub fn new(timed: bool) -> Self {
+        Self {
+            timed,
+            ..Self::default()
+        }
+    }
+
     /// Puts a request at the end of the queue.
     ///
     /// # Panics
@@ -188,6 +201,12 @@ impl<X: Exchange> Session<X> {
 
     fn take_answers(&mut self, body: &[u8]) -> Result<(), Loss> {
         let mut frame = AnswerFrame::parse(body)?;
+        if frame.server_time.is_some() != self.timed {
+            return Err(Loss::Unasked(match self.timed {
+                true => "answers without its time",
+                false => "answers with its time",
+            }));
+        }
         let index = frame.id as usize % REQUESTS_UNANSWERED_MAX;
         let slot = self
             .slots
@@ -197,7 +216,7 @@ impl<X: Exchange> Session<X> {
         let mut tally = Tally::default();
         let outcome = slot.take_pieces(&mut frame, &mut tally);
         tally.add_to(&mut self.answered);
-        slot.tell_answered(tally.answers());
+        slot.tell_answered(tally.answers(), frame.server_time);
         outcome?;
         slot.check_end(frame.last, tally.answers(), body.len())?;
         if frame.last {
@@ -330,10 +349,13 @@ impl<X: Exchange> Slot<X> {
         Ok(start)
     }
 
-    fn tell_answered(&mut self, answers: usize) {
+    fn tell_answered(&mut self, answers: usize, server_time: Option<Duration>) {
         let exchange = self.exchange.as_mut().expect("checked by the caller");
         if answers > 0 {
             self.answered += answers;
+            if let Some(server_time) = server_time {
+                exchange.served(server_time);
+            }
             exchange.answered(answers);
         }
     }

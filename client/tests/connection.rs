@@ -174,3 +174,14 @@ async fn a_server_that_dies_inside_a_frame_is_told_apart() {
     );
     assert_eq!(connection.answered().puts, 1);
 }
+
+#[tokio::test]
+async fn a_server_that_cannot_tell_its_time_is_refused_where_it_is_asked_to() {
+    let options = ConnectOptions {
+        server_time: true,
+        ..ConnectOptions::default()
+    };
+    let opened = connect::open::<Echo>(&common::start(0, 1), &options).await;
+    let error = opened.err().unwrap().to_string();
+    assert!(error.contains("cannot tell in its answers"), "{error}");
+}

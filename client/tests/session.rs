@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What an exchange was told.
 #[derive(Debug, Default)]
@@ -22,6 +23,7 @@ struct Log {
     answers: Vec<Vec<String>>,
     /// Answers per frame.
     frames: Vec<usize>,
+    server_times: Vec<Duration>,
     ended: Option<Result<(), Lost>>,
 }
 
@@ -75,6 +77,10 @@ impl Exchange for Recorder {
         Ok(())
     }
 
+    fn served(&mut self, server_time: Duration) {
+        self.log.borrow_mut().server_times.push(server_time);
+    }
+
     fn answered(&mut self, operations: usize) {
         self.log.borrow_mut().frames.push(operations);
     }
@@ -110,6 +116,44 @@ fn answers(id: u64, last: bool, answers: &[(u32, u32, Answer<'_>)]) -> Vec<u8> {
     }
     writer.finish(last);
     out.pending().to_vec()
+}
+
+/// One answer to request `id`, whose server took so long.
+fn timed_answer(id: u64, server_time: Duration) -> Vec<u8> {
+    let mut out = SendBuffer::default();
+    let mut writer = AnswerWriter::begin(&mut out, id).timed();
+    let first = Position {
+        group: 0,
+        operation: 0,
+    };
+    assert!(writer.answer(first, Answer::Missing));
+    writer.took(server_time);
+    writer.finish(true);
+    out.pending().to_vec()
+}
+
+#[test]
+fn the_servers_time_is_told_where_it_was_asked_for() {
+    let told = Duration::from_micros(7);
+    let mut session = Session::new(true);
+    let (recorder, log) = Recorder::gets(&[3]);
+    session.enqueue(recorder);
+    sent(&mut session);
+    feed(&mut session, &timed_answer(0, told)).unwrap();
+    assert_eq!(log.borrow().server_times, [told]);
+    assert!(matches!(log.borrow().ended, Some(Ok(()))));
+
+    for timed in [false, true] {
+        let mut session = Session::new(timed);
+        session.enqueue(Recorder::gets(&[3]).0);
+        sent(&mut session);
+        let other = match timed {
+            true => answers(0, true, &[(0, 0, Answer::Missing)]),
+            false => timed_answer(0, told),
+        };
+        let loss = feed(&mut session, &other);
+        assert!(matches!(loss, Err(Loss::Unasked(_))), "{loss:?}");
+    }
 }
 
 fn control(control: &Control) -> Vec<u8> {

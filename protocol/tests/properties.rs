@@ -12,6 +12,7 @@ use batchkv_protocol::{
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::time::Duration;
 
 #[derive(Debug, Clone)]
 enum Owned {
@@ -131,9 +132,12 @@ fn read_any(body: &[u8]) -> Result<(), Malformed> {
     }
 }
 
-fn sample_answers() -> SendBuffer {
+fn sample_answers(server_time: Option<Duration>) -> SendBuffer {
     let mut out = SendBuffer::default();
     let mut writer = AnswerWriter::begin(&mut out, 9);
+    if server_time.is_some() {
+        writer = writer.timed();
+    }
     let all = [
         Answer::Value(b"some value"),
         Answer::Missing,
@@ -153,8 +157,16 @@ fn sample_answers() -> SendBuffer {
             ));
         }
     }
+    if let Some(server_time) = server_time {
+        writer.took(server_time);
+    }
     writer.finish(true);
     out
+}
+
+/// Bodies of each form that answers have.
+fn sample_answer_bodies() -> [Vec<u8>; 2] {
+    [None, Some(Duration::from_nanos(u64::MAX))].map(|time| body(&sample_answers(time)))
 }
 
 fn body(out: &SendBuffer) -> Vec<u8> {
@@ -181,12 +193,22 @@ proptest! {
     #[test]
     fn garbage_is_an_error_or_a_frame(bytes in vec(any::<u8>(), 0..400)) {
         let _ = read_any(&bytes);
-        for tag in 0..=7 {
+        for tag in 0..=10 {
             let mut tagged = vec![tag];
             tagged.extend(&bytes);
             let _ = read_any(&tagged);
         }
     }
+}
+
+#[test]
+fn a_timed_frame_is_a_plain_one_with_its_time() {
+    let [plain, timed] = sample_answer_bodies();
+    assert_eq!(timed.len(), plain.len() + 8);
+    assert_eq!(read_answers(&plain), read_answers(&timed));
+    let told = |body: &[u8]| AnswerFrame::parse(body).unwrap().server_time;
+    assert_eq!(told(&plain), None);
+    assert_eq!(told(&timed), Some(Duration::from_nanos(u64::MAX)));
 }
 
 #[test]
@@ -196,7 +218,8 @@ fn every_truncation_is_incomplete_or_malformed() {
         Owned::Get(vec![3; 9]),
         Owned::Delete(vec![4]),
     ];
-    for whole in [body(&write_request(&operations)), body(&sample_answers())] {
+    let [plain, timed] = sample_answer_bodies();
+    for whole in [body(&write_request(&operations)), plain, timed] {
         read_any(&whole).unwrap();
         for end in 0..whole.len() {
             assert!(read_any(&whole[..end]).is_err(), "cut at {end}");
@@ -218,7 +241,8 @@ fn no_flipped_bit_panics() {
         Owned::Get(vec![3; 9]),
         Owned::Delete(vec![4]),
     ];
-    for mut bytes in [body(&write_request(&operations)), body(&sample_answers())] {
+    let [plain, timed] = sample_answer_bodies();
+    for mut bytes in [body(&write_request(&operations)), plain, timed] {
         for at in 0..bytes.len() {
             for flip in 1..=255 {
                 bytes[at] ^= flip;

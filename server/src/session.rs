@@ -1,4 +1,5 @@
-//! One connection's conversation, bytes in and bytes out: no socket, no clock, no thread.
+//! One connection's conversation, bytes in and bytes out: no socket, no thread, and no clock but the one
+//! that it is handed for peers who want to know how long the server takes.
 //!
 //! [`Session::advance`] uses the frames that have come and writes answers until its input, or the
 //! room that it was given for output, runs out. A request frame is checked whole before anything of
@@ -7,8 +8,9 @@
 //! lock and never a value: a get is executed when there is room for its answer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use batchkv_protocol::control::{FEATURE_STATUS, MAGIC, VERSION};
+use batchkv_protocol::control::{FEATURE_SERVER_TIME, FEATURE_STATUS, MAGIC, VERSION};
 use batchkv_protocol::frame::Kind;
 use batchkv_protocol::limits::{
     ERROR_TEXT_BYTES_MAX, GROUPS_PER_REQUEST_MAX, OPERATIONS_PER_REQUEST_MAX, REQUESTS_OPEN_MAX,
@@ -22,6 +24,9 @@ use batchkv_protocol::{
 
 use crate::store::{Engine, Placed, WINDOW_OPERATIONS};
 
+/// What this server can do for a client that offers it.
+const FEATURES: u64 = FEATURE_STATUS | FEATURE_SERVER_TIME;
+
 /// What a server says of itself to every client.
 #[derive(Debug)]
 pub struct Identity {
@@ -33,6 +38,8 @@ pub struct Identity {
     pub map: PartitionMap,
     /// Looks at clock, machine and threads when a client asks for them.
     pub status: fn() -> Status,
+    /// Read once an answer frame, where it tells the server's time.
+    pub clock: fn() -> Instant,
 }
 
 /// Why [`Session::advance`] came back.
@@ -69,6 +76,10 @@ pub struct Session {
     identity: Arc<Identity>,
     greeted: bool,
     failed: bool,
+    /// Whether answer frames tell the server's time.
+    timed: bool,
+    /// When the last byte of the input's complete frames was read.
+    read_at: Option<Instant>,
     counters: Counters,
     frames: u64,
     open: Vec<OpenRequest>,
@@ -111,6 +122,8 @@ impl Session {
             identity,
             greeted: false,
             failed: false,
+            timed: false,
+            read_at: None,
             counters: Counters::default(),
             frames: 0,
             open: Vec::new(),
@@ -122,6 +135,12 @@ impl Session {
     #[must_use]
     pub fn is_greeted(&self) -> bool {
         self.greeted
+    }
+
+    /// Takes note of when the input's last bytes were read. A peer is read from again only when none of
+    /// its frames is complete, so this is the time of all that are.
+    pub fn read_at(&mut self, time: Instant) {
+        self.read_at = Some(time);
     }
 
     /// What was served on this connection so far.
@@ -196,6 +215,7 @@ impl Session {
             Ok(Control::ClientHello(hello)) if !self.greeted => {
                 self.check_hello(&hello)?;
                 self.greeted = true;
+                self.timed = hello.features & FEATURE_SERVER_TIME != 0;
                 self.identity.answer_to(&hello).write(out);
             }
             Ok(Control::CountersRequest) if self.greeted => {
@@ -285,7 +305,7 @@ impl Session {
     ) -> Result<bool, Fault> {
         let place = &mut current.place;
         let mut window = Vec::with_capacity(WINDOW_OPERATIONS);
-        let mut writer = AnswerWriter::begin(out, current.id);
+        let mut writer = self.begin(out, current.id);
         loop {
             let fits = if place.refused.is_some() {
                 place.refuse(&mut writer, &mut self.counters)
@@ -294,7 +314,7 @@ impl Session {
                 window.clear();
                 place.fill(&self.identity, body, &mut window)?;
                 if window.is_empty() && place.refused.is_none() {
-                    writer.finish(current.last);
+                    self.finish(writer, current.last);
                     return Ok(true);
                 }
                 let applied = engine.apply(&window, &mut writer, &mut self.counters);
@@ -306,13 +326,26 @@ impl Session {
                 fits
             };
             if !fits {
-                let out = writer.finish(false);
+                let out = self.finish(writer, false);
                 if out.pending().len() >= output_bytes {
                     return Ok(false);
                 }
-                writer = AnswerWriter::begin(out, current.id);
+                writer = self.begin(out, current.id);
             }
         }
+    }
+
+    fn begin<'a>(&self, out: &'a mut SendBuffer, id: u64) -> AnswerWriter<'a> {
+        let writer = AnswerWriter::begin(out, id);
+        if self.timed { writer.timed() } else { writer }
+    }
+
+    fn finish<'a>(&self, mut writer: AnswerWriter<'a>, last: bool) -> &'a mut SendBuffer {
+        if let (true, Some(read_at)) = (self.timed, self.read_at) {
+            let now = (self.identity.clock)();
+            writer.took(now.saturating_duration_since(read_at));
+        }
+        writer.finish(last)
     }
 }
 
@@ -321,7 +354,7 @@ impl Identity {
         Control::ServerHello(ServerHello {
             magic: MAGIC,
             version: VERSION,
-            features: hello.features & FEATURE_STATUS,
+            features: hello.features & FEATURES,
             server_index: self.server_index,
             threads: self.threads,
             limits: ServerLimits::BUILT_IN,

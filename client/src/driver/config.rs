@@ -82,6 +82,8 @@ pub(crate) struct Config {
     pub(crate) warmup_secs: u64,
     pub(crate) load: bool,
     pub(crate) verify: bool,
+    /// Whether servers tell how long they took.
+    pub(crate) server_time: bool,
     pub(crate) place: Place,
     pub(crate) output: Option<PathBuf>,
     /// Where figures for Prometheus are served.
@@ -145,6 +147,7 @@ impl Config {
             warmup_secs: number("warmup-secs", warmup.0, warmup.1, 0, warmup.2)?,
             load: !args.no_load,
             verify: !args.no_verify,
+            server_time: args.server_time,
             place,
             output: args.output.as_ref().map(PathBuf::from),
             metrics_listen: metrics_listen(args)?,
@@ -181,6 +184,9 @@ impl Config {
             flags.push(("arrivals", offer.arrivals.to_string()));
             let linger_millis = offer.linger.as_secs_f64() * 1e3;
             flags.push(("linger", linger_millis.to_string()));
+        }
+        if self.server_time {
+            flags.push(("server-time", "true".into()));
         }
         flags
     }

@@ -285,12 +285,21 @@ fn own(answer: Answer<'_>) -> Answered {
 
 /// A hello frame for a range of versions.
 pub fn hello(version_min: u16, version_max: u16) -> Vec<u8> {
+    hello_frame(version_min, version_max, u64::MAX)
+}
+
+/// A hello frame that offers `features`.
+pub fn hello_offering(features: u64) -> Vec<u8> {
+    hello_frame(VERSION, VERSION, features)
+}
+
+fn hello_frame(version_min: u16, version_max: u16, features: u64) -> Vec<u8> {
     let mut out = SendBuffer::default();
     let hello = ClientHello {
         magic: MAGIC,
         version_min,
         version_max,
-        features: u64::MAX,
+        features,
         client_id: [1; 16],
     };
     Control::ClientHello(hello).write(&mut out);
