@@ -4,7 +4,7 @@ use crate::connection::{Connection, Shared, Traffic};
 use crate::error::{ConnectError, HelloError, Loss};
 use crate::exchange::Exchange;
 use crate::pump::Pump;
-use batchkv_protocol::control::{FEATURE_REFERENCES, MAGIC, VERSION};
+use batchkv_protocol::control::{FEATURE_REFERENCES, FEATURE_SERVER_TIME, MAGIC, VERSION};
 use batchkv_protocol::frame::{self, Kind};
 use batchkv_protocol::limits::{SOCKET_SEND_BYTES, SOCKET_UNSENT_BYTES};
 use batchkv_protocol::{
@@ -33,22 +33,26 @@ pub struct ConnectOptions {
     pub silence_time: Duration,
     /// Names the client over all its connections.
     pub client_id: [u8; 16],
-    /// Lets servers answer a repeated get of a frame by a reference to the value that it holds already.
+    /// Lets servers answer a repeated get by a reference to the value that its frame holds already. A
+    /// server that cannot is an error.
     pub dedup_answers: bool,
+    /// Lets each answer frame tell how long the server took, for
+    /// [`Exchange::served`](crate::exchange::Exchange::served). It costs both sides 8 bytes a frame of
+    /// answers and the server one reading of its clock. A server that cannot is an error.
+    pub server_time: bool,
 }
 
 impl ConnectOptions {
+    /// The features that these options ask for.
     fn features(&self) -> u64 {
-        if self.dedup_answers {
-            FEATURE_REFERENCES
-        } else {
-            0
-        }
+        let dedup_answers = u64::from(self.dedup_answers) * FEATURE_REFERENCES;
+        let server_time = u64::from(self.server_time) * FEATURE_SERVER_TIME;
+        dedup_answers | server_time
     }
 }
 
 impl Default for ConnectOptions {
-    /// [`CONNECT_TIME`], [`SILENCE_TIME`], a random id and no references.
+    /// [`CONNECT_TIME`], [`SILENCE_TIME`], a random id, and none of the features.
     fn default() -> Self {
         let mut client_id = [0; 16];
         for half in client_id.chunks_exact_mut(8) {
@@ -59,6 +63,7 @@ impl Default for ConnectOptions {
             silence_time: SILENCE_TIME,
             client_id,
             dedup_answers: false,
+            server_time: false,
         }
     }
 }
@@ -189,8 +194,8 @@ fn read_hello(body: &[u8]) -> Result<ServerHello, Loss> {
     }
 }
 
-/// The server's map, when its hello is one that this client can work with.
-fn check_hello(hello: &ServerHello, offered: u64) -> Result<PartitionMap, HelloError> {
+/// The server's map, when its hello is one that this client can work with; `features` were offered.
+fn check_hello(hello: &ServerHello, features: u64) -> Result<PartitionMap, HelloError> {
     if hello.magic != MAGIC {
         return Err(HelloError::Magic(hello.magic));
     }
@@ -200,9 +205,13 @@ fn check_hello(hello: &ServerHello, offered: u64) -> Result<PartitionMap, HelloE
             client: VERSION,
         });
     }
-    let unasked = hello.features & !offered;
+    let unasked = hello.features & !features;
     if unasked != 0 {
         return Err(HelloError::Features(unasked));
+    }
+    let missing = features & !hello.features;
+    if missing != 0 {
+        return Err(HelloError::MissingFeatures(missing));
     }
     check_limits(&hello.limits)?;
     let map = PartitionMap::new(hello.partitions.clone().into()).map_err(HelloError::Map)?;

@@ -10,7 +10,7 @@
 use crate::error::{AnswerError, ConnectionError, Loss};
 use crate::exchange::{Exchange, Lost};
 use batchkv_protocol::answer::Piece;
-use batchkv_protocol::control::FEATURE_REFERENCES;
+use batchkv_protocol::control::{FEATURE_REFERENCES, FEATURE_SERVER_TIME};
 use batchkv_protocol::frame::{self, Kind, LENGTH_BYTES};
 use batchkv_protocol::limits::{FRAME_BYTES, OPERATIONS_PER_REQUEST_MAX, REQUESTS_UNANSWERED_MAX};
 use batchkv_protocol::{
@@ -18,6 +18,7 @@ use batchkv_protocol::{
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The queue, the unanswered requests and the counts of one connection.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Session<X> {
     /// Whether answers may be references, as the hellos say.
     may_refer: bool,
     served: Served,
+    /// Whether answer frames tell the server's time.
+    timed: bool,
 }
 
 /// The server's counters of this connection: asked for once, at its end.
@@ -75,6 +78,7 @@ impl<X> Default for Session<X> {
             references: References::default(),
             may_refer: false,
             served: Served::NotAsked,
+            timed: false,
         }
     }
 }
@@ -85,6 +89,7 @@ impl<X: Exchange> Session<X> {
     pub fn new(features: u64) -> Self {
         Self {
             may_refer: features & FEATURE_REFERENCES != 0,
+            timed: features & FEATURE_SERVER_TIME != 0,
             ..Self::default()
         }
     }
@@ -209,6 +214,12 @@ impl<X: Exchange> Session<X> {
 
     fn take_answers(&mut self, body: &[u8]) -> Result<(), Loss> {
         let mut frame = AnswerFrame::parse(body)?;
+        if frame.server_time.is_some() != self.timed {
+            return Err(Loss::Unasked(match self.timed {
+                true => "answers without its time",
+                false => "answers with its time",
+            }));
+        }
         let index = frame.id as usize % REQUESTS_UNANSWERED_MAX;
         let slot = self
             .slots
@@ -222,7 +233,7 @@ impl<X: Exchange> Session<X> {
         if frame.references.answers > 0 && !self.may_refer {
             return Err(Loss::Unasked("a reference"));
         }
-        slot.tell_answered(tally.answers());
+        slot.tell_answered(tally.answers(), frame.server_time);
         outcome?;
         slot.check_end(frame.last, tally.answers(), body.len())?;
         if frame.last {
@@ -355,10 +366,13 @@ impl<X: Exchange> Slot<X> {
         Ok(start)
     }
 
-    fn tell_answered(&mut self, answers: usize) {
+    fn tell_answered(&mut self, answers: usize, server_time: Option<Duration>) {
         let exchange = self.exchange.as_mut().expect("checked by the caller");
         if answers > 0 {
             self.answered += answers;
+            if let Some(server_time) = server_time {
+                exchange.served(server_time);
+            }
             exchange.answered(answers);
         }
     }

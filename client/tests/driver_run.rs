@@ -103,6 +103,36 @@ fn latency_is_whole(summary: &serde_json::Value) {
     assert!((ratio - 1.0).abs() < 0.05, "{ratio}: {summary}");
 }
 
+#[test]
+fn the_servers_time_splits_the_service() {
+    let server = Server::start(0, 1);
+    let scratch = Scratch::new("server-time");
+    let run = |flags: &str| {
+        let (address, output) = (&server.address, scratch.path().display());
+        let words = format!("--hosts {address} {SMALL} {flags} --output {output}");
+        let (code, text, complaints) = client(&words);
+        assert_eq!(code, 0, "{text}{complaints}");
+        (scratch.summary(""), text)
+    };
+    let (split, text) = run("--server-time");
+    let mean = |part: &str| split["latency_parts_us"][part]["mean"].as_f64().unwrap();
+    let (server_us, network_us, service_us) = (mean("server"), mean("network"), mean("service"));
+    assert!(server_us > 0.0 && network_us > 0.0, "{split}");
+    let sum = server_us + network_us;
+    assert!((sum / service_us - 1.0).abs() < 0.02, "{sum} {service_us}");
+    assert!(
+        text.contains("\n    server ") && text.contains("\n    network "),
+        "{text}"
+    );
+    let log = fs::read_to_string(scratch.path().join("latency.hlog")).unwrap();
+    assert!(
+        log.contains("Tag=server,") && log.contains("Tag=network,"),
+        "{log}"
+    );
+    let (plain, _) = run("");
+    assert_eq!(plain["latency_parts_us"]["server"], serde_json::Value::Null);
+}
+
 /// Batches of 256 hold a group for each of a server's 32 partitions: a header of 8 bytes for 8 operations.
 fn framing_is_small(summary: &serde_json::Value) {
     const BYTES_MAX: f64 = 2.0 + 1.0 + 32.0 / 256.0;

@@ -16,18 +16,29 @@
 //! `group` is the group's number in its request, `first` the first answered operation's in that
 //! group, both from 0. `last` stands on the frame that holds a request's last answer to be sent.
 //!
-//! References back (tag 6) are sent only where both hellos name
-//! [`FEATURE_REFERENCES`](crate::control::FEATURE_REFERENCES). Each get is executed all the same: a
-//! reference says that it read the same bytes as the one that it refers to.
+//! References back (tag 6) are sent only where the feature
+//! [`FEATURE_REFERENCES`](crate::control::FEATURE_REFERENCES) is in force. Each get is executed all the
+//! same: a reference says that it read the same bytes as the one that it refers to.
+//!
+//! Where the feature [`FEATURE_SERVER_TIME`](crate::control::FEATURE_SERVER_TIME) is in force, every
+//! answer frame tells how long the server took for it, and nothing else changes:
+//!
+//! ```text
+//! TimedAnswer := tag 9 | request id | last | pieces: 2 bytes | server time: 8 bytes, nanoseconds | piece ...
+//! ```
+//!
+//! The server's time begins when the request frame's last byte was read from the socket, and ends when
+//! the answer frame was finished.
 
 use crate::buffer::SendBuffer;
-use crate::frame::{Malformed, TAG_ANSWER, within};
+use crate::frame::{LENGTH_BYTES, Malformed, TAG_ANSWER, TAG_TIMED_ANSWER, within};
 use crate::limits::{
     FRAME_BYTES, GROUPS_PER_REQUEST_MAX, OPERATIONS_PER_GROUP_MAX, VALUE_BYTES_MAX,
 };
 use crate::map::Ownership;
 use crate::seen::Seen;
 use crate::wire::{Reader, VARINT_BYTES_MAX, varint_bytes};
+use std::time::Duration;
 
 const TAG_VALUE: u8 = 0;
 const TAG_MISSING: u8 = 1;
@@ -37,6 +48,8 @@ const TAG_REFUSED: u8 = 4;
 const TAG_WRONG_OWNER: u8 = 5;
 const TAG_REFERENCE: u8 = 6;
 
+const PIECES_BYTES: usize = 2;
+const SERVER_TIME_BYTES: usize = 8;
 const PIECE_HEADER_BYTES_MAX: usize = 5 + 3 + 2;
 /// Longest answer without a value: a wrong owner's.
 const STATUS_BYTES_MAX: usize = 1 + 5 + VARINT_BYTES_MAX;
@@ -123,7 +136,7 @@ impl<'a> AnswerWriter<'a> {
         out.put_varint(id);
         out.put(&[0]);
         let pieces_at = out.filled;
-        out.put(&[0; 2]);
+        out.put(&[0; PIECES_BYTES]);
         let next = Position {
             group: 0,
             operation: 0,
@@ -153,6 +166,24 @@ impl<'a> AnswerWriter<'a> {
         }
         self.seen = seen;
         self
+    }
+
+    /// Makes the frame one that tells the server's time: to be called before the first answer.
+    #[must_use]
+    pub fn timed(mut self) -> Self {
+        debug_assert!(self.is_empty());
+        let tag_at = self.frame_start + LENGTH_BYTES;
+        self.out.patch(tag_at, &[TAG_TIMED_ANSWER]);
+        self.out.put(&[0; SERVER_TIME_BYTES]);
+        self.state.filled = self.out.filled;
+        self
+    }
+
+    /// Tells how long the server took, in a frame that is [`timed`](Self::timed).
+    pub fn took(&mut self, server_time: Duration) {
+        let nanos = u64::try_from(server_time.as_nanos()).unwrap_or(u64::MAX);
+        let time_at = self.pieces_at + PIECES_BYTES;
+        self.out.patch(time_at, &nanos.to_le_bytes());
     }
 
     /// Whether no answer has been written yet.
@@ -325,6 +356,8 @@ pub struct AnswerFrame<'a> {
     pub last: bool,
     /// What was read as references so far.
     pub references: References,
+    /// How long the server took, where it tells.
+    pub server_time: Option<Duration>,
     pieces_left: u16,
     answers_left: u16,
     reader: Reader<'a>,
@@ -373,11 +406,19 @@ impl<'a> AnswerFrame<'a> {
     /// When the body is no answer or ends inside its header.
     pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader { bytes: body, at: 0 };
-        let (id, last, pieces_left) = reader.header(TAG_ANSWER, "piece count")?;
+        let timed = body.first() == Some(&TAG_TIMED_ANSWER);
+        let tag = if timed { TAG_TIMED_ANSWER } else { TAG_ANSWER };
+        let (id, last, pieces_left) = reader.header(tag, "piece count")?;
+        let server_time = match timed {
+            true => Some(reader.array("server time")?),
+            false => None,
+        };
+        let server_time = server_time.map(|nanos| Duration::from_nanos(u64::from_le_bytes(nanos)));
         Ok(Self {
             id,
             last,
             references: References::default(),
+            server_time,
             pieces_left,
             answers_left: 0,
             reader,

@@ -15,6 +15,7 @@ use batchkv_protocol::{
 use bincode::enc::Encoder;
 use bincode::error::EncodeError;
 use bincode::{Encode, config};
+use std::time::Duration;
 
 /// A sequence whose length stands elsewhere: its items, one after the other.
 struct Bare<T>(Vec<T>);
@@ -70,6 +71,13 @@ enum Frame {
         unix_nanos: u64,
         machine: u64,
         threads_cpu_micros: Vec<u64>,
+    },
+    TimedAnswer {
+        id: u64,
+        last: bool,
+        pieces: [u8; 2],
+        server_nanos: [u8; 8],
+        pieces_items: Bare<Piece>,
     },
 }
 
@@ -354,6 +362,33 @@ fn answers() {
         last: false,
         pieces: 2_u16.to_le_bytes(),
         pieces_items: Bare(pieces),
+    };
+    assert_same(&out, &oracle);
+}
+
+#[test]
+fn answers_that_tell_the_servers_time() {
+    let mut out = SendBuffer::default();
+    let mut writer = AnswerWriter::begin(&mut out, 300).timed();
+    let first = Position {
+        group: 7,
+        operation: 0,
+    };
+    assert!(writer.answer(first, Answer::Stored));
+    writer.took(Duration::from_nanos(1 << 40));
+    writer.finish(true);
+    let piece = Piece {
+        group: 7,
+        first: 0,
+        answers: 1_u16.to_le_bytes(),
+        items: Bare(vec![AnswerItem::Stored]),
+    };
+    let oracle = Frame::TimedAnswer {
+        id: 300,
+        last: true,
+        pieces: 1_u16.to_le_bytes(),
+        server_nanos: (1_u64 << 40).to_le_bytes(),
+        pieces_items: Bare(vec![piece]),
     };
     assert_same(&out, &oracle);
 }

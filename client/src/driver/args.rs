@@ -163,6 +163,10 @@ pub(crate) struct RunArgs {
     /// with small batches on the hottest sampled ones, and checks that each can be of an atomic register
     #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
     pub(crate) check_linearizability: Option<String>,
+    /// Lets the servers tell in their answers how long they took, so that the service time is split into
+    /// the servers' and the network's
+    #[arg(long)]
+    pub(crate) server_time: bool,
     /// Exits 3 if the run is only QUALIFIED
     #[arg(long)]
     pub(crate) strict: bool,

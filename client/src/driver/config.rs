@@ -84,6 +84,8 @@ pub(crate) struct Config {
     pub(crate) verify: bool,
     /// Repeated answers may be references.
     pub(crate) dedup_answers: bool,
+    /// Whether servers tell how long they took.
+    pub(crate) server_time: bool,
     pub(crate) place: Place,
     pub(crate) output: Option<PathBuf>,
     /// Where figures for Prometheus are served.
@@ -148,6 +150,7 @@ impl Config {
             load: !args.no_load,
             verify: !args.no_verify,
             dedup_answers: args.dedup_answers,
+            server_time: args.server_time,
             place,
             output: args.output.as_ref().map(PathBuf::from),
             metrics_listen: metrics_listen(args)?,
@@ -185,6 +188,9 @@ impl Config {
             flags.push(("arrivals", offer.arrivals.to_string()));
             let linger_millis = offer.linger.as_secs_f64() * 1e3;
             flags.push(("linger", linger_millis.to_string()));
+        }
+        if self.server_time {
+            flags.push(("server-time", "true".into()));
         }
         flags
     }

@@ -226,6 +226,7 @@ async fn connect(
 ) -> Result<Vec<Link>, ConnectError> {
     let options = ConnectOptions {
         dedup_answers: config.dedup_answers,
+        server_time: config.server_time,
         ..ConnectOptions::default()
     };
     let mut firsts = Vec::with_capacity(config.hosts.len());

@@ -67,12 +67,16 @@ fn latency(summary: &Summary, text: &mut String) -> std::fmt::Result {
         write!(text, " {name:>10}")?;
     }
     writeln!(text)?;
-    for (name, part) in [
-        ("fill", parts.fill),
-        ("queue", parts.queue),
-        ("service", parts.service),
-        ("total", total),
-    ] {
+    let lines = [
+        ("fill", Some(parts.fill)),
+        ("queue", Some(parts.queue)),
+        ("service", Some(parts.service)),
+        ("  server", parts.server),
+        ("  network", parts.network),
+        ("total", Some(total)),
+    ];
+    for (name, part) in lines {
+        let Some(part) = part else { continue };
         write!(text, "  {name:<10}")?;
         for micros in [part.mean, part.p50, part.p90, part.p99, part.p999, part.max] {
             write!(text, " {micros:>10.0}")?;
@@ -81,13 +85,20 @@ fn latency(summary: &Summary, text: &mut String) -> std::fmt::Result {
     }
     writeln!(
         text,
-        "            fill until its batch was closed, queue until its frame was written, service (network and \
-         server) until its answer was decoded"
+        "            of an operation in microseconds: fill until its batch was closed, queue until its frame was \
+         written, service (network and server) until its answer was decoded; total is all of it"
     )?;
+    if parts.server.is_some() {
+        writeln!(
+            text,
+            "            server from the reading of a request's frame to the finishing of its answers' frame, \
+             network the rest of the service, waiting in both ends' sockets included"
+        )?;
+    }
     pacing(summary, text)?;
     writeln!(
         text,
-        "            {} operations in progress on average, {:.3} of throughput x mean total",
+        "            {} operations in progress on average: {:.3} times throughput x mean total (1 by Little's law)",
         grouped(summary.in_progress_mean as u64),
         summary.littles_law_ratio.unwrap_or(f64::NAN),
     )
@@ -251,6 +262,23 @@ fn flag<'a>(summary: &'a Summary, name: &str) -> &'a str {
 mod tests {
     use super::super::results::summary::tests::example;
     use super::*;
+
+    #[test]
+    fn the_servers_part_is_shown_where_it_is_told() {
+        let mut summary = example(1, 3).summary;
+        assert!(!report(&summary).contains("network the rest"));
+        let parts = summary.latency_parts_us.as_mut().unwrap();
+        parts.server = Some(parts.fill);
+        parts.network = Some(parts.queue);
+        let text = report(&summary);
+        for words in [
+            "\n    server           20 ",
+            "\n    network          30 ",
+            "network the rest",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    }
 
     #[test]
     fn the_verdict_comes_first_and_the_throughput_last() {

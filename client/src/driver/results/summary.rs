@@ -105,6 +105,11 @@ pub(crate) struct PartsMicros {
     pub(crate) fill: LatencyMicros,
     pub(crate) queue: LatencyMicros,
     pub(crate) service: LatencyMicros,
+    /// The servers' share of the service time and the network's; absent without --server-time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server: Option<LatencyMicros>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) network: Option<LatencyMicros>,
 }
 
 /// Bytes on the wire beside keys and values. A read-modify-write asks twice.
@@ -260,6 +265,8 @@ impl Summary {
                 fill,
                 queue,
                 service,
+                server: latencies.micros(Part::Server),
+                network: latencies.micros(Part::Network),
             }),
             _ => None,
         };
