@@ -309,6 +309,7 @@ fn steady() -> RunFacts {
             .map(|second| 100_000 + 1_000 * ripple[second % 7])
             .collect(),
         windows: vec![window("node2", 100.0), window("node3", 100.01)],
+        littles_law_ratio: Some(0.98),
         shares: vec![("a:1".into(), 0.52), ("b:1".into(), 0.48)],
         violation: None,
     }
@@ -410,6 +411,20 @@ fn seconds_without_operations_do_not_divide_by_zero() {
     assert_eq!(judge_run(&facts), []);
     facts.ops.clear();
     assert_eq!(judge_run(&facts), []);
+}
+
+#[test]
+fn latencies_that_do_not_fit_the_operations_in_progress_qualify() {
+    let words = ["1.061 times", "--secs"];
+    provoke_run(Rule::LatencyDoesNotFit, &words, |facts| {
+        facts.littles_law_ratio = Some(1.061);
+    });
+    provoke_run(Rule::LatencyDoesNotFit, &["0.930 times"], |facts| {
+        facts.littles_law_ratio = Some(0.93);
+    });
+    let mut open = steady();
+    open.littles_law_ratio = None;
+    assert_eq!(judge_run(&open), []);
 }
 
 #[test]
