@@ -130,7 +130,7 @@ fn of_the_servers(summary: &Summary) -> Vec<Finding> {
         here != Some(true)
     });
     apart
-        .flat_map(|(node, _)| judge_node(&Node::new(&node.name, &node.usage)))
+        .flat_map(|(node, _)| judge_node(&Node::new(&node.name, &node.usage, false)))
         .collect()
 }
 

@@ -100,6 +100,8 @@ pub(crate) enum Rule {
     ClientsLimit,
     /// Client and server share one machine's cores.
     SharedMachine,
+    /// Other programs took more than a tenth of a node's cores, of which hardly any was idle.
+    Crowded,
     /// A hypervisor took more than 1 % of a node's CPU time.
     Steal,
     /// More than one in a thousand TCP segments was sent again.
@@ -172,7 +174,8 @@ const RUN_RULES: [Check<RunFacts>; 7] = [
 ];
 
 /// What is looked at in each node.
-const NODE_RULES: [Check<Node>; 3] = [
+const NODE_RULES: [Check<Node>; 4] = [
+    (Rule::Crowded, resources::crowded),
     (Rule::Steal, resources::steal),
     (Rule::Retransmissions, resources::retransmissions),
     (Rule::LinkFull, resources::link_full),

@@ -445,13 +445,14 @@ fn idle() -> Node {
         secs: 30.0,
         cores: 4,
         user_cores: 1.9,
+        process_cpu_secs: 54.0,
         steal_cores: 0.02,
         segments_sent: 8e6,
         retransmissions: 700.0,
         link_use: 0.7,
         ..Usage::default()
     };
-    Node::new("node7", &usage)
+    Node::new("node7", &usage, false)
 }
 
 fn provoke_node(rule: Rule, words: &[&str], change: impl FnOnce(&mut Usage)) {
@@ -476,6 +477,27 @@ fn what_a_node_suffers_from_qualifies() {
     let mut few = idle();
     (few.usage.segments_sent, few.usage.retransmissions) = (100.0, 2.0);
     assert_eq!(judge_node(&few), []);
+}
+
+#[test]
+fn a_machine_that_others_keep_busy_qualifies() {
+    let crowd = |usage: &mut Usage| {
+        (usage.user_cores, usage.system_cores) = (3.5, 0.4);
+    };
+    provoke_node(Rule::Crowded, &["node7", "used 2.1 of 4"], crowd);
+    // What client and server take from each other is told elsewhere, and who has idle cores wants none.
+    let mut shared = idle();
+    crowd(&mut shared.usage);
+    shared.shared = true;
+    assert_eq!(judge_node(&shared), []);
+    let mut free = idle();
+    free.usage.user_cores = 3.7;
+    assert_eq!(judge_node(&free), []);
+    // Its own program may take all.
+    let mut own = idle();
+    crowd(&mut own.usage);
+    own.usage.process_cpu_secs = 110.0;
+    assert_eq!(judge_node(&own), []);
 }
 
 #[test]
