@@ -15,7 +15,8 @@ PICTURES = {
     "throughput": ("Throughput", "Operations answered in each second of the measured window."),
     "latency": (
         "Response time by percentile",
-        "From the moment an operation's batch was full to its answer's decoding.",
+        "From an operation's generation, by the schedule where a rate was offered, to its answer's "
+        "decoding.",
     ),
     "latency-over-time": ("Response time over time", "Each second's own percentiles."),
     "nodes": ("What the nodes used", "CPU, memory and network of each node in each second."),
@@ -178,8 +179,48 @@ def _title(name: str) -> str:
 
 
 def _tables(summary: dict) -> list[Table]:
-    tables = [_servers_table(summary), _nodes_table(summary), _flags_table(summary)]
+    tables = [
+        _latency_table(summary),
+        _servers_table(summary),
+        _nodes_table(summary),
+        _flags_table(summary),
+    ]
     return [page.dense(table) for table in tables if table.rows]
+
+
+def _latency_table(summary: dict) -> Table:
+    """All of an operation's latency and its parts; without rows where nothing was measured."""
+    percentiles = ("mean", "p50", "p90", "p99", "p999", "max")
+    meanings = {
+        "fill": "until its batch was closed",
+        "queue": "until its frame was written",
+        "service": "network and server, until its answer was decoded",
+        "server": "of the service: from a frame's reading to its answers' finishing",
+        "network": "of the service: the rest, waiting in sockets included",
+    }
+    parts = summary.get("latency_parts_us") or {}
+    rows = [(name, meaning, parts[name]) for name, meaning in meanings.items() if name in parts]
+    if total := summary.get("latency_us"):
+        rows.append(("total", "from its generation to its answer", total))
+    return Table(
+        key="latency-parts",
+        title="Latency of an operation",
+        note=f"{summary.get('pacing', '')}. The means of fill, queue and service add up to the "
+        "total's; percentiles do not.",
+        columns=[
+            Column("part"),
+            Column("meaning"),
+            *(Column(name.replace("p999", "p99.9"), "ms", "number") for name in percentiles),
+        ],
+        rows=[
+            [
+                Cell(name, name, "word"),
+                Cell(meaning, meaning),
+                *(page.number(ms_text(micros[key] / 1e3), micros[key]) for key in percentiles),
+            ]
+            for name, meaning, micros in rows
+        ],
+    )
 
 
 def _nodes_table(summary: dict) -> Table:

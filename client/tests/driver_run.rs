@@ -88,8 +88,9 @@ fn a_run_on_two_servers_is_true_and_leaves_its_files() {
     }
 }
 
-/// The parts' means add up to the total's, and by Little's law the operations in progress are throughput
-/// times mean latency. Buckets are 1 % wide, and the window's ends cut off what is under way.
+/// The parts' means add up to the total's. By Little's law the operations in progress are throughput times
+/// mean latency; a machine that stands still at one of a second's ends may let them differ, and the verdict
+/// says so. Buckets are 1 % wide.
 fn latency_is_whole(summary: &serde_json::Value) {
     let mean = |path: &str| summary.pointer(path).unwrap().as_f64().unwrap();
     let parts = ["fill", "queue", "service"];
@@ -100,7 +101,9 @@ fn latency_is_whole(summary: &serde_json::Value) {
     let total = mean("/latency_us/mean");
     assert!((sum / total - 1.0).abs() < 0.02, "{sum} {total}: {summary}");
     let ratio = mean("/littles_law_ratio");
-    assert!((ratio - 1.0).abs() < 0.05, "{ratio}: {summary}");
+    let fits = (ratio - 1.0).abs() <= 0.05;
+    assert_eq!(found(summary, "latency-does-not-fit"), !fits, "{summary}");
+    assert!((0.5..2.0).contains(&ratio), "{ratio}: {summary}");
 }
 
 #[test]

@@ -181,6 +181,8 @@ impl<'a> AnswerWriter<'a> {
 
     /// Tells how long the server took, in a frame that is [`timed`](Self::timed).
     pub fn took(&mut self, server_time: Duration) {
+        let tag_at = self.frame_start + LENGTH_BYTES;
+        debug_assert_eq!(self.out.bytes[tag_at], TAG_TIMED_ANSWER);
         let nanos = u64::try_from(server_time.as_nanos()).unwrap_or(u64::MAX);
         let time_at = self.pieces_at + PIECES_BYTES;
         self.out.patch(time_at, &nanos.to_le_bytes());

@@ -15,6 +15,7 @@ use batchkv_workload::{Kind, Options, Share, Spec, SpecError, WatchList};
 use super::args::RunArgs;
 use super::recorder::{EVENTS_MAX, Recorder};
 use super::schedule::{Arrivals, Offer};
+use super::screen::counted;
 
 const HOSTS_DEFAULT: &str = "127.0.0.1:8080";
 const TASKS_DEFAULT: u32 = 128;
@@ -198,7 +199,10 @@ impl Config {
     /// When operations begin, in words.
     pub(crate) fn pacing(&self) -> String {
         let (window, tasks, batch_size) = (self.window, self.tasks, self.batch_size);
-        let sizes = format!("window {window}, {tasks} tasks, batch {batch_size}");
+        let tasks = counted(tasks as usize, "task");
+        let sizes = format!(
+            "window {window} (unanswered batches of a task at a server), {tasks}, batch size {batch_size}"
+        );
         let Some(offer) = &self.offer else {
             return format!("closed loop, {sizes}");
         };

@@ -219,8 +219,10 @@ fn summary(
 /// All rules that can be applied here. Several clients' seconds are judged together, when they are merged.
 fn findings(config: &Config, facts: &Facts, summary: &Summary, series: &Series) -> Vec<Finding> {
     let mut findings = judge(facts);
+    let shared = facts.servers.iter().any(|server| server.on_client_machine);
     for part in &summary.nodes {
-        findings.extend(judge_node(&Node::new("the client's machine", &part.usage)));
+        let node = Node::new("the client's machine", &part.usage, shared);
+        findings.extend(judge_node(&node));
     }
     if config.place.clients == 1 {
         let run = run_facts(series, summary, Vec::new());
