@@ -7,9 +7,9 @@ Read on in `report`, from top to bottom:
 
     study          a study's files as values            style          how every picture looks
     hdr_log        latency logs                         figures        a run's pictures
-    placement      what theory says of the shares       study_figures  a study's pictures
-    findings       what a study shows, in words         page           what a page is made of
-    plot           a run's files, read and drawn        run_page       a run's page
+    findings       what a study shows, in words         study_figures  a study's pictures
+    plot           a run's files, read and drawn        page           what a page is made of
+                                                        run_page       a run's page
                                                         study_page     a study's page
 
 A new picture of a study is one function in `study_figures`.

@@ -13,8 +13,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from plots.hdr_log import Interval
 from plots.style import (
     COLOURS,
+    FAINT,
     INK,
     MARKERS,
+    PAPER,
     SIZE_INCHES,
     STYLES,
     ms_text,
@@ -26,6 +28,7 @@ from plots.style import (
 
 OVER_TIME = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"), (1.0, "max"))
 LABELLED_PERCENTILES = (50, 90, 99, 99.9, 99.99)
+PART_PERCENTILES = ("p50", "p95", "p99")
 # Room that a label takes to its right, as a factor on the logarithmic axis.
 LABEL_WIDTH = 20
 
@@ -130,33 +133,88 @@ def draw_latency_over_time(intervals: tuple[Interval, ...], note: str, path: Pat
     save(figure, path)
 
 
-def draw_shares(
-    shares: list[float], hottest: tuple[float, float] | None, note: str, path: Path
+def draw_latency_parts(latencies: dict[str, dict[str, float]], note: str, path: Path) -> None:
+    """Where an operation waited: the means of the parts end to end, percentiles side by side.
+
+    `latencies`: microseconds by part (`fill`, `queue`, `service`, and `total`, last) and statistic.
+    Means add up to the total's; percentiles do not, so each part has its own bar.
+    """
+    width, height = SIZE_INCHES
+    rows = {"height_ratios": (1, 5), "sharex": True, "layout": "constrained"}
+    figure, (means, percentiles) = pyplot.subplots(2, 1, figsize=(width, 1.2 * height), **rows)
+    looks = dict(zip(latencies, (*COLOURS[:3], FAINT), strict=True))
+    for axes in (means, percentiles):
+        plain(axes)
+        axes.grid(False, axis="y")
+        axes.tick_params(axis="y", length=0)
+    _stack_means(means, latencies, looks)
+    bar = 0.8 / len(looks)
+    for place, (part, colour) in enumerate(looks.items()):
+        values = [latencies[part][name] / 1e3 for name in PART_PERCENTILES]
+        places = [row + (place - (len(looks) - 1) / 2) * bar for row in range(len(values))]
+        drawn = percentiles.barh(places, values, bar * 0.9, color=colour, label=part)
+        percentiles.bar_label(drawn, [ms_text(value) for value in values], padding=3, fontsize=8)
+    percentiles.set_yticks(range(len(PART_PERCENTILES)), PART_PERCENTILES)
+    percentiles.invert_yaxis()
+    percentiles.margins(x=0.12)
+    percentiles.set_title("percentiles of each: they do not add up", loc="left", fontsize=9)
+    percentiles.set_xlabel("milliseconds")
+    figure.suptitle(f"Response time in parts{note}", x=0.01, ha="left", fontsize=11)
+    figure.legend(
+        *percentiles.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
+    )
+    save(figure, path)
+
+
+def _stack_means(
+    axes: Axes, latencies: dict[str, dict[str, float]], looks: dict[str, str]
 ) -> None:
-    """Each server's share of the operations, beside the range that theory has for the hottest."""
+    """One bar of the parts' means; a part too small for its figure has none."""
+    total, end = latencies["total"]["mean"] / 1e3, 0.0
+    for part, colour in looks.items():
+        mean = latencies[part]["mean"] / 1e3
+        if part != "total":
+            axes.barh("mean", mean, left=end, color=colour, height=0.6)
+            if mean > total / 12:
+                look = {"ha": "center", "va": "center", "color": PAPER, "fontsize": 8}
+                axes.text(end + mean / 2, 0, ms_text(mean), **look)
+            end += mean
+    look = {"textcoords": "offset points", "va": "center", "fontsize": 8}
+    axes.annotate(f"total {ms_text(total)}", (end, 0), (4, 0), **look)
+    axes.set_title("means: they add up to the total", loc="left", fontsize=9)
+
+
+def draw_shares(shares: list[float], expected: list[float], note: str, path: Path) -> None:
+    """Each server's share of the operations, beside what theory gives it, if that is known."""
     figure, axes = new_axes()
     places = range(len(shares))
     axes.bar(places, [share * 100 for share in shares], color=COLOURS[0], width=0.6)
     for place, share in zip(places, shares, strict=True):
         axes.annotate(
             f"{share * 100:.1f} %",
-            (place, share * 100),
-            (0, 3),
+            (place, 0),
+            (0, 6),
             textcoords="offset points",
             ha="center",
+            color=PAPER,
         )
     even = 100 / len(shares)
     axes.axhline(even, color=INK, linestyle="--", linewidth=1.2, label=f"even, {even:.3g} %")
-    if hottest:
-        low, high = (share * 100 for share in hottest)
-        label = f"hottest server in theory,\n{low:.1f} to {high:.1f} %"
-        axes.axhspan(low, high, color=COLOURS[1], alpha=0.25, linewidth=0, zorder=0, label=label)
+    if expected:
+        axes.hlines(
+            [share * 100 for share in expected],
+            [place - 0.38 for place in places],
+            [place + 0.38 for place in places],
+            color=COLOURS[1],
+            linewidth=2.2,
+            label="in theory",
+        )
     axes.set_title(f"Share of the operations{note}", loc="left")
     axes.set_xlabel("server")
     axes.set_ylabel("share of the operations (%)")
     axes.set_xticks(list(places))
     axes.set_xlim(-0.6, len(shares) - 0.4)
-    axes.set_ylim(0, max([*shares, *(hottest or ())]) * 115)
+    axes.set_ylim(0, max([*shares, *expected]) * 115)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     save(figure, path)
 

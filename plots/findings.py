@@ -10,8 +10,14 @@ from plots.style import ms_text, ops_text, percent
 
 # Shares of the hottest server above the mean that are worth a sentence.
 HOT = 1.1
+# The part of a machine's cores that other programs may take without a word.
+CROWDED = 0.1
 # Axes that change the work itself; the others change how much of it is in progress.
 WORK_AXES = ("theta", "mix", "workload", "records", "value-bytes", "engine")
+
+
+# Rules of the verdict that name a bottleneck; `holds-back` and `shared-machine` have words here.
+LIMITING_RULES = ("clients-limit", "link-full", "steal", "retransmissions", "rate-missed")
 
 
 @dataclass(frozen=True)
@@ -105,9 +111,9 @@ def sentences(study: Study) -> list[str]:
     if top is None:
         return ["No run counts yet, so there is nothing to compare."]
     said = [_best_sentence(top, points), *_knee_sentences(points)]
-    said += _mix_sentences(points)
+    said += _mix_sentences(points) + _failure_sentences(points)
     for _, part in study.parts:
-        said += _scaling_sentences(part) + _skew_sentences(part)
+        said += _scaling_sentences(study, part) + _skew_sentences(part)
     return said + [_limit_sentence(study, top)]
 
 
@@ -166,7 +172,18 @@ def _mix_sentences(points: list[Point]) -> list[str]:
     return [f"The best by mix, in ops/s: {', '.join(parts)}."] if parts else []
 
 
-def _scaling_sentences(points: list[Point]) -> list[str]:
+def _failure_sentences(points: list[Point]) -> list[str]:
+    known = [point for point in points if "failure_rate" in point.metrics]
+    if not known:
+        return []
+    worst = max(known, key=lambda point: point.median("failure_rate"))
+    if not worst.median("failure_rate"):
+        return ["No operation failed."]
+    rate = percent(worst.median("failure_rate"), 3)
+    return [f"Most operations failed with {_at(worst)}: {rate} of them."]
+
+
+def _scaling_sentences(study: Study, points: list[Point]) -> list[str]:
     rows = scaling(points)
     if not rows:
         return []
@@ -181,6 +198,9 @@ def _scaling_sentences(points: list[Point]) -> list[str]:
             f"; skew allows {percent(top.ceiling / top.ideal)}, because the hottest server draws "
             f"{percent(top.point.median('hottest_server_share'), 1)} of the operations"
         )
+    run = study.typical_run(top.point)
+    if run and on_one_machine(run.summary):
+        text += ". All servers shared one machine: that shows what they cost, not how they scale"
     return [text + "."]
 
 
@@ -192,20 +212,30 @@ def _skew_sentences(points: list[Point]) -> list[str]:
     if not thetas:
         return []
     low, high = (
-        max(p.median("hottest_server_share") for p in known if p.values["theta"] == theta)
+        max(
+            (p for p in known if p.values["theta"] == theta),
+            key=lambda point: point.median("hottest_server_share"),
+        )
         for theta in (thetas[0], thetas[-1])
     )
     where = f"With {most} servers, the" if most else "The"
     return [
-        f"{where} hottest server's share goes from {percent(low, 1)} at theta {thetas[0]:g} to "
-        f"{percent(high, 1)} at theta {thetas[-1]:g}."
+        f"{where} hottest server's share goes from {_share_text(low)} at theta {thetas[0]:g} to "
+        f"{_share_text(high)} at theta {thetas[-1]:g}."
     ]
 
 
+def _share_text(point: Point) -> str:
+    text = percent(point.median("hottest_server_share"), 1)
+    expected = point.median("hottest_server_expected_share")
+    return text if expected is None else f"{text} (in theory {percent(expected, 1)})"
+
+
 def _limit_sentence(study: Study, top: Point) -> str:
-    reasons = dict.fromkeys(reason for run in study.runs_of(top) for reason in run.reasons)
     run = study.typical_run(top)
-    found = limits(run.summary if run else {}) + list(reasons)[:3]
+    found = limits(run.summary if run else {})
+    seen = {rule: text for other in study.runs_of(top) for rule, text in other.findings.items()}
+    found += [seen[rule] for rule in LIMITING_RULES if rule in seen]
     if not found:
         return "Nothing that the runs recorded says what limited the best point."
     return "What limited the best point: " + " ".join(found)
@@ -223,9 +253,39 @@ def limits(summary: dict) -> list[str]:
                 f"operations, {share * len(servers):.2f} times its even part, and sets the pace."
             )
     cores = summary.get("host", {}).get("cores")
-    if cores and all(is_loopback(server.get("address", "")) for server in servers):
-        said.append(f"Clients and servers shared one machine's {cores} cores.")
+    if cores and on_one_machine(summary):
+        usages = [node["usage"] for node in summary.get("nodes", ())]
+        busy = max((busy_cores(usage) for usage in usages), default=None)
+        part = f", of which {busy:.2f} were busy" if busy else ""
+        said.append(f"Clients and servers shared one machine's {cores} cores{part}.")
     return said
+
+
+def busy_cores(usage: dict) -> float:
+    """Of a node's machine, on average over the measured window."""
+    return sum(usage[f"{kind}_cores"] for kind in ("user", "system", "softirq"))
+
+
+def is_crowded(summary: dict) -> bool:
+    """Whether other programs took more than a tenth of a machine's cores from a run."""
+    return others_cores(summary) > CROWDED * summary.get("host", {}).get("cores", math.inf)
+
+
+def others_cores(summary: dict) -> float:
+    """The cores that other programs used, on the machine where they used most; 0 if not known."""
+    secs = summary.get("measured_secs")
+    usages = [node["usage"] for node in summary.get("nodes", ())] if secs else []
+    own = [usage["process_cpu_secs"] / secs for usage in usages]
+    if on_one_machine(summary):
+        own = [sum(own)] * len(own)
+    taken = [busy_cores(usage) - cores for usage, cores in zip(usages, own, strict=True)]
+    return max(taken, default=0.0)
+
+
+def on_one_machine(summary: dict) -> bool:
+    """Whether clients and servers of a run shared a machine."""
+    servers = summary.get("per_server", ())
+    return bool(servers) and all(is_loopback(server.get("address", "")) for server in servers)
 
 
 def is_loopback(address: str) -> bool:

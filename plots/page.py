@@ -19,7 +19,7 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 @dataclass(frozen=True)
 class Cell:
-    """One field of a table. `kind`: number, text, word, verdict, command or link."""
+    """One field of a table. `kind`: number, text, word, verdict, command or link (to `sort`)."""
 
     text: str
     sort: float | str

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draws a run's result files: `python -m plots.plot logs/latest`.
 
-Reads throughput.csv and latency.hlog (and the verdict and the servers' shares from summary.json,
-and nodes.csv, if they are there) and writes the pictures beside them, each as PNG and as SVG. What
+Reads throughput.csv and latency.hlog (and the verdict, the latency's parts and the servers' shares
+from summary.json, and nodes.csv, if they are there) and writes the pictures beside them, each as PNG and as SVG. What
 can be drawn is drawn; it ends with exit code 1 and a sentence that names the file when a picture
 could not be drawn at all.
 """
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 try:
-    from plots import figures, hdr_log, placement
+    from plots import figures, hdr_log
 except ModuleNotFoundError as error:
     sys.exit(
         f"plot.py: the Python package {error.name} is missing. run-cluster.sh sets it up; by hand: "
@@ -126,16 +126,32 @@ def draw_latency(directory: Path, summary: dict) -> None:
     figures.draw_latency_over_time(log.intervals, note, directory / "latency-over-time.png")
 
 
+def draw_latency_parts(directory: Path, summary: dict) -> None:
+    """Nothing where the run has no parts: nothing was measured."""
+    total, parts = summary.get("latency_us"), summary.get("latency_parts_us")
+    if total and parts:
+        # Server and network, where they are told apart, lie within the service.
+        latencies = {name: parts[name] for name in ("fill", "queue", "service")}
+        figures.draw_latency_parts(
+            latencies | {"total": total}, verdict_note(summary), directory / "latency-parts.png"
+        )
+
+
 def draw_shares(directory: Path, summary: dict) -> None:
     """Nothing for a single server: it has all."""
-    shares = [server["share"] for server in summary.get("per_server", ())]
-    if len(shares) > 1:
-        theory = placement.of_workload(summary.get("workload", {}), len(shares))
-        figures.draw_shares(shares, theory, verdict_note(summary), directory / "shares.png")
+    servers = summary.get("per_server", ())
+    if len(servers) > 1:
+        expected = [server.get("expected_share") for server in servers]
+        figures.draw_shares(
+            [server["share"] for server in servers],
+            [] if None in expected else expected,
+            verdict_note(summary),
+            directory / "shares.png",
+        )
 
 
 def draw_nodes(directory: Path, summary: dict) -> None:
-    """Nothing where no node told what it used: machines without such counters leave an empty table."""
+    """Nothing where no node told what it used: without such counters the table is empty."""
     path = directory / "nodes.csv"
     if path.is_file() and (nodes := read_nodes(path)):
         figures.draw_nodes(nodes, verdict_note(summary), directory / "nodes.png")
@@ -145,6 +161,7 @@ def draw_nodes(directory: Path, summary: dict) -> None:
 DRAWN = {
     "throughput.png": draw_throughput,
     "latency.png": draw_latency,
+    "latency-parts.png": draw_latency_parts,
     "shares.png": draw_shares,
     "nodes.png": draw_nodes,
 }

@@ -15,17 +15,25 @@ PICTURES = {
     "throughput": ("Throughput", "Operations answered in each second of the measured window."),
     "latency": (
         "Response time by percentile",
-        "From an operation's generation, by the schedule where a rate was offered, to its answer's "
+        "From an operation's generation, or in an open loop its intended start, to its answer's "
         "decoding.",
+    ),
+    "latency-parts": (
+        "Response time in parts",
+        "Fill: until the operation's batch was closed. Queue: until its frame was written. "
+        "Service: network and server, until its answer was decoded. Total: all of it.",
     ),
     "latency-over-time": ("Response time over time", "Each second's own percentiles."),
     "nodes": ("What the nodes used", "CPU, memory and network of each node in each second."),
     "shares": (
         "Share of the servers",
-        "Beside the range in which theory has the hottest server's share in 90 of 100 random "
-        "placements of the keys, drawn by the exact Zipf distribution.",
+        "Beside what the chooser's probabilities and the placement of the keys make of it.",
     ),
 }
+
+
+# Statistics of summary.json's latencies, and how they are called.
+LATENCIES = {name: name for name in ("mean", "p50", "p95", "p99")} | {"p999": "p99.9", "max": "max"}
 
 
 class RunError(Exception):
@@ -83,6 +91,14 @@ def _sentences(summary: dict) -> list[str]:
         said.append(
             f"Half of the operations were answered within {ms_text(latency['p50'] / 1e3)} ms, 99 % "
             f"within {ms_text(latency['p99'] / 1e3)} ms. {_loop(summary)}"
+        )
+    if parts := summary.get("latency_parts_us"):
+        fill, queue, service = (
+            ms_text(parts[part]["mean"] / 1e3) for part in ("fill", "queue", "service")
+        )
+        said.append(
+            f"On average an operation waited {fill} ms until its batch was closed, {queue} ms more "
+            f"until it was sent, and {service} ms for its answer."
         )
     said.append(_checks(summary))
     return said + findings.limits(summary)
@@ -152,8 +168,10 @@ def _figures(summary: dict) -> list[Figure]:
         made.append(Figure("p99", f"{ms_text(latency['p99'] / 1e3)} ms", rest))
     shares = [server["share"] for server in summary["per_server"]]
     if len(shares) > 1:
-        even = f"even would be {percent(1 / len(shares), 1)}"
-        made.append(Figure("Hottest server", percent(max(shares), 1), even))
+        detail = f"even would be {percent(1 / len(shares), 1)}"
+        if expected := max(server.get("expected_share") or 0 for server in summary["per_server"]):
+            detail += f", in theory {percent(expected, 1)}"
+        made.append(Figure("Hottest server", percent(max(shares), 1), detail))
     if moved := network(summary):
         made.append(Figure("Network", moved.rate, moved.detail))
     return made
@@ -179,47 +197,39 @@ def _title(name: str) -> str:
 
 
 def _tables(summary: dict) -> list[Table]:
-    tables = [
-        _latency_table(summary),
-        _servers_table(summary),
-        _nodes_table(summary),
-        _flags_table(summary),
-    ]
+    makers = (_latency_table, _servers_table, _nodes_table, _flags_table)
+    tables = [make_table(summary) for make_table in makers]
     return [page.dense(table) for table in tables if table.rows]
 
 
 def _latency_table(summary: dict) -> Table:
     """All of an operation's latency and its parts; without rows where nothing was measured."""
-    percentiles = ("mean", "p50", "p90", "p99", "p999", "max")
     meanings = {
         "fill": "until its batch was closed",
         "queue": "until its frame was written",
         "service": "network and server, until its answer was decoded",
         "server": "of the service: from a frame's reading to its answers' finishing",
         "network": "of the service: the rest, waiting in sockets included",
+        "total": "from its generation to its answer",
     }
-    parts = summary.get("latency_parts_us") or {}
-    rows = [(name, meaning, parts[name]) for name, meaning in meanings.items() if name in parts]
-    if total := summary.get("latency_us"):
-        rows.append(("total", "from its generation to its answer", total))
+    total = summary.get("latency_us")
+    parts = {**(summary.get("latency_parts_us") or {}), "total": total} if total else {}
+
+    def row(name: str, micros: dict) -> list[Cell]:
+        figures = [page.number(ms_text(micros[key] / 1e3), micros[key]) for key in LATENCIES]
+        return [Cell(name, name, "word"), Cell(meanings[name], meanings[name]), *figures]
+
     return Table(
-        key="latency-parts",
-        title="Latency of an operation",
+        key="latency",
+        title="Response time",
         note=f"{summary.get('pacing', '')}. The means of fill, queue and service add up to the "
         "total's; percentiles do not.",
         columns=[
             Column("part"),
             Column("meaning"),
-            *(Column(name.replace("p999", "p99.9"), "ms", "number") for name in percentiles),
+            *(Column(name, "ms", "number") for name in LATENCIES.values()),
         ],
-        rows=[
-            [
-                Cell(name, name, "word"),
-                Cell(meaning, meaning),
-                *(page.number(ms_text(micros[key] / 1e3), micros[key]) for key in percentiles),
-            ]
-            for name, meaning, micros in rows
-        ],
+        rows=[row(name, parts[name]) for name in meanings if name in parts],
     )
 
 
@@ -228,7 +238,7 @@ def _nodes_table(summary: dict) -> Table:
 
     def row(node: dict) -> list[Cell]:
         usage = node["usage"]
-        busy = sum(usage[f"{kind}_cores"] for kind in ("user", "system", "softirq"))
+        busy = findings.busy_cores(usage)
         memory = usage["process_memory_bytes"]
         return [
             Cell(node["name"], node["name"], "word"),
@@ -261,12 +271,14 @@ def _nodes_table(summary: dict) -> Table:
 def _servers_table(summary: dict) -> Table:
     def row(index: int, server: dict) -> list[Cell]:
         answered, unknown = server["answered"], server["unknown"]
+        expected = server.get("expected_share")
         return [
             page.number(str(index), index),
             Cell(server["address"], server["address"]),
             page.number(ops_text(server["ops_per_sec"]), server["ops_per_sec"]),
             page.number(ops_text(server["median_ops_per_sec"]), server["median_ops_per_sec"]),
             page.number(f"{server['share'] * 100:.1f}", server["share"]),
+            page.number(f"{(expected or 0) * 100:.1f}", expected),
             page.number(f"{answered['gets']:,}", answered["gets"]),
             page.number(f"{answered['puts']:,}", answered["puts"]),
             page.number(f"{sum(unknown.values()):,}", sum(unknown.values())),
@@ -282,6 +294,7 @@ def _servers_table(summary: dict) -> Table:
             Column("throughput", "ops/s", "number"),
             Column("median second", "ops/s", "number"),
             Column("share", "%", "number"),
+            Column("in theory", "%", "number"),
             Column("gets", "answered", "number"),
             Column("puts", "answered", "number"),
             Column("unknown", "", "number"),

@@ -86,6 +86,11 @@ class Run:
         """Whether its figures are in the curves."""
         return self.verdict in ("VALID", "QUALIFIED")
 
+    @property
+    def findings(self) -> dict[str, str]:
+        """Why it is not VALID: a sentence by the rule's name."""
+        return {found["rule"]: found["reason"] for found in self.summary.get("findings", ())}
+
 
 @dataclass(frozen=True)
 class Study:

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from plots import findings, placement, study
-from plots.study import Point, Study
+from plots import findings, study
+from plots.study import Point, Run, Study
 from plots.style import (
     COLOURS,
     FAINT,
@@ -46,6 +46,7 @@ US_TO_MS = 1e-3
 # From this ratio of largest to smallest value on, an axis is logarithmic.
 LOG_RATIO = 8
 CEILING = "skew's ceiling"
+THEORY = "in theory"
 
 
 @dataclass(frozen=True)
@@ -213,44 +214,85 @@ def scaling(data: Study) -> Drawn:
 
 
 @picture
-def shares(data: Study) -> Drawn:
+def hottest_share(data: Study) -> Drawn:
     """The hottest server's share over theta, or else over servers, against theory."""
     for name, part in data.parts:
         points = [point for point in part if "hottest_server_share" in point.metrics]
         axis = next((axis for axis in ("theta", "servers") if axis in study.swept(points)), None)
-        if axis is None or all(_servers(data, point) < 2 for point in points):
+        if axis is None or all(point.median("hottest_server_share") == 1 for point in points):
             continue
         figure, axes = new_axes()
         _curves(axes, points, axis, "hottest_server_share", 100)
-        lines = {tuple(_theory(data, line, axis)) for line in _series(points, axis).values()}
-        for line in filter(None, lines):
-            places, even, low, high = zip(*line, strict=True)
-            axes.fill_between(places, low, high, color=FAINT, alpha=0.3, linewidth=0, zorder=0)
-            axes.plot(places, even, ":", color=FAINT, linewidth=1.2)
+        theory = {
+            (point.values[axis], point.median("hottest_server_expected_share"))
+            for point in points
+            if "hottest_server_expected_share" in point.metrics
+        }
+        look = {"marker": "_", "linestyle": "", "markersize": 22, "markeredgewidth": 1.6}
+        places, expected = zip(*theory, strict=True) if theory else ((), ())
+        axes.plot(places, [100 * share for share in expected], color=INK, label=THEORY, **look)
         axes.set_ylim(0, None)
         axes.set_ylabel("hottest server's share (%)")
         _legend(figure, points, axis)
-        caption = (
-            "Shaded: where theory has the hottest server's share in 90 of 100 random placements of "
-            "the keys, drawn by the exact Zipf distribution. Dotted: an even share."
-        )
+        caption = "In theory: what the chooser's probabilities and the keys' placement make of it."
         title = titled(f"Hottest server's share over {study.axis_name(axis)}", name)
         yield Picture(file_name(f"shares-{axis}", name), title, caption), figure
 
 
-def _servers(data: Study, point: Point) -> int:
-    run = data.typical_run(point)
-    return len(run.summary.get("per_server", ())) if run else 0
+@picture
+def every_share(data: Study) -> Drawn:
+    """Every server's share over theta, against theory; a panel for each number of servers."""
+    for name, part in data.parts:
+        counts = _by_servers(data, part)
+        if "theta" not in study.swept(part) or not counts:
+            continue
+        size = (SIZE_INCHES[0], 0.8 + 2.6 * len(counts))
+        figure, rows = pyplot.subplots(
+            len(counts), 1, figsize=size, sharex=True, squeeze=False, layout="constrained"
+        )
+        for axes, (servers, runs) in zip(rows[:, 0], counts.items(), strict=True):
+            plain(axes)
+            _shares_of_runs(axes, servers, runs)
+            axes.set_title(f"{servers} servers", loc="left")
+            axes.set_ylabel("share (%)")
+        rows[-1, 0].set_xlabel(study.axis_title("theta"))
+        most = rows[-1, 0].get_legend_handles_labels()
+        figure.legend(*most, loc="outside lower center", ncols=4, frameon=False)
+        caption = (
+            "A mark is a run. Lines: what the chooser's probabilities and the keys' placement make "
+            "of each server's share. Short runs stray from it, by the operations in progress at "
+            "both ends of their window."
+        )
+        title = titled("Every server's share over theta", name)
+        yield Picture(file_name("server-shares", name), title, caption), figure
 
 
-def _theory(data: Study, line: list[Point], axis: str) -> Iterator[tuple[float, ...]]:
-    """Of a line's points: place on the axis, even share, theory's range for the hottest, in %."""
-    for point in sorted(line, key=lambda point: point.values[axis]):
-        servers = _servers(data, point)
-        run = data.typical_run(point)
-        span = placement.of_workload(run.summary.get("workload", {}), servers) if run else None
-        if span:
-            yield point.values[axis], 100 / servers, span[0] * 100, span[1] * 100
+def _by_servers(data: Study, points: list[Point]) -> dict[int, list[Run]]:
+    """The counted runs of these points that had several servers, by how many, the fewest first."""
+    runs: dict[int, list[Run]] = {}
+    for run in (run for point in points for run in data.runs_of(point) if run.counts):
+        runs.setdefault(len(run.summary["per_server"]), []).append(run)
+    return {servers: runs[servers] for servers in sorted(runs) if servers > 1}
+
+
+def _shares_of_runs(axes: Axes, servers: int, runs: list[Run]) -> None:
+    """Each server's share in each of the runs, and a line through what was expected."""
+    ordered = sorted(runs, key=lambda run: run.values["theta"])
+    thetas = [run.values["theta"] for run in ordered]
+    for server in range(servers):
+        colour, marker = _look(server)
+        parts = [run.summary["per_server"][server] for run in ordered]
+        shares = [part["share"] * 100 for part in parts]
+        style = {"marker": marker, "linestyle": "", "markersize": 5, "markerfacecolor": PAPER}
+        axes.plot(thetas, shares, color=colour, label=f"server {server}", **style)
+        expected = [part.get("expected_share") for part in parts]
+        if None not in expected:
+            line = [share * 100 for share in expected]
+            axes.plot(thetas, line, color=colour, linewidth=1, zorder=1)
+    axes.axhline(100 / servers, color=FAINT, linestyle=":", linewidth=1.2, label="even")
+    ticks = sorted(set(thetas))
+    axes.set_xticks(ticks, [study.value_text(theta) for theta in ticks])
+    axes.set_ylim(0, None)
 
 
 @picture
@@ -438,4 +480,4 @@ def titled(title: str, part: str) -> str:
 
 def file_name(name: str, part: str) -> str:
     words = "".join(letter if letter.isalnum() else "-" for letter in part.lower())
-    return f"{name}-{words}" if words else name
+    return name if words in name else f"{name}-{words}"

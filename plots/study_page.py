@@ -43,7 +43,7 @@ def make(directory: Path, ceilings: Path | None) -> Page:
         badges=_badges(data),
         notices=_notices(data),
         sentences=findings.sentences(data),
-        reasons=_faults(data),
+        reasons=_reasons(data),
         figures=_figures(data),
         images=[
             *(page.image(directory, p.name, p.title, p.caption) for p in pictures),
@@ -101,6 +101,13 @@ def _notices(data: Study) -> list[str]:
     empty = len(data.points) - len(data.measured)
     if empty:
         said.append(f"{empty} points have no run that counts, and are in no curve.")
+    if crowded := [run for run in data.runs if findings.is_crowded(run.summary)]:
+        most = max(findings.others_cores(run.summary) for run in crowded)
+        said.append(
+            f"During {len(crowded)} runs other programs used up to {most:.1f} cores of a machine "
+            "(`crowded` below), so their figures may be too low. A run whose line is deleted from "
+            "results.jsonl is done again by the same command."
+        )
     for what, names in (
         ("commits", {r.commit for r in data.runs}),
         ("hosts", {r.host for r in data.runs}),
@@ -112,10 +119,22 @@ def _notices(data: Study) -> list[str]:
     return said
 
 
+def _reasons(data: Study) -> list[tuple[str, str]]:
+    """What is wrong with the runs that do not count, and why others are QUALIFIED: once a rule."""
+    qualified = [run for run in data.runs if run.verdict == "QUALIFIED"]
+    rules = Counter(rule for run in qualified for rule in run.findings)
+    said = {rule: text for run in reversed(qualified) for rule, text in run.findings.items()}
+    reasons = [
+        ("QUALIFIED", f"{many} run{'s' * (many != 1)}, {rule}. {said[rule]}")
+        for rule, many in rules.most_common()
+    ]
+    return _faults(data) + reasons
+
+
 def _faults(data: Study) -> list[tuple[str, str]]:
-    """What is wrong with the runs that do not count: they are in no curve."""
+    """Of the runs that do not count: they are in no curve."""
     faults = [
-        (run.verdict, f"{study.label(run.values)}, repetition {run.repetition}: {_why(run)}")
+        (run.verdict, f"{study.label(run.values)}, repetition {run.repetition + 1}: {_why(run)}")
         for run in data.runs
         if not run.counts
     ]
@@ -125,9 +144,8 @@ def _faults(data: Study) -> list[tuple[str, str]]:
 
 
 def _why(run: Run) -> str:
-    return (
-        " ".join([*([run.failure] if run.failure else []), *run.reasons]) or "no reason was given"
-    )
+    """What failed, or else the gravest reasons, which come first."""
+    return run.failure or " ".join(run.reasons[:2]) or "no reason was given"
 
 
 def _figures(data: Study) -> list[Figure]:
@@ -310,7 +328,9 @@ def _use_table(data: Study) -> Table:
 
 
 def _reasons_cell(run: Run) -> Cell:
-    text = _why(run) if run.failure or run.reasons else ""
+    """The rules' names, which stand for their sentences above; what failed, in its own words."""
+    rules = [*run.findings, *(["crowded"] if findings.is_crowded(run.summary) else [])]
+    text = ", ".join(rules) if run.counts else _why(run)
     return Cell(text, text)
 
 
@@ -320,13 +340,13 @@ def _runs_table(data: Study) -> Table:
         return [
             page.number(str(run.order), run.order),
             _point_cell(run.values),
-            page.number(str(run.repetition), run.repetition),
+            page.number(str(run.repetition + 1), run.repetition),
             page.verdict(run.verdict),
             page.number(ops_text(ops or 0), ops),
             _reasons_cell(run),
             page.number(f"{run.elapsed_secs:.1f}", run.elapsed_secs),
-            Cell(run.started_at, run.started_at),
-            Cell(run.files, run.files, "link"),
+            Cell(run.started_at[5:19].replace("T", " "), run.started_at, "word"),
+            Cell(run.files and "open", run.files, "link" if run.files else "text"),
             page.command(run.command),
         ]
 
@@ -337,12 +357,12 @@ def _runs_table(data: Study) -> Table:
         columns=[
             Column("order", "", "number"),
             Column("point"),
-            Column("repetition", "", "number"),
+            Column("run", "of its point", "number"),
             Column("verdict"),
             Column("throughput", "ops/s", "number"),
             Column("reasons"),
             Column("took", "s", "number"),
-            Column("started"),
+            Column("started", "UTC"),
             Column("files"),
             Column("command"),
         ],

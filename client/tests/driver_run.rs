@@ -80,11 +80,23 @@ fn a_run_on_two_servers_is_true_and_leaves_its_files() {
         told["clock"]["secs"].as_f64().unwrap().abs() < 1.0,
         "{told}"
     );
+    shares_are_as_expected(&summary);
     for (server, k) in servers.into_iter().zip(0..) {
         let answered = &summary["per_server"][k]["answered"];
         let totals = server.stop().counters;
         assert_eq!(answered["gets"], totals.gets);
         assert_eq!(answered["puts"], totals.puts);
+    }
+}
+
+/// What the run expects of its servers' shares is what the workload's proof says of as many.
+fn shares_are_as_expected(summary: &serde_json::Value) {
+    let (code, proof, complaints) = client(&format!("verify-workload {SMALL} --servers 2"));
+    assert_eq!(code, 0, "{proof}{complaints}");
+    for server in summary["per_server"].as_array().unwrap() {
+        let percent = 100.0 * server["expected_share"].as_f64().unwrap();
+        let wanted = format!("{percent:.4} % wanted");
+        assert!(proof.contains(&wanted), "{wanted}: {proof}");
     }
 }
 

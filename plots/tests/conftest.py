@@ -19,6 +19,7 @@ from support import PROGRAMS_ABSENT, RELEASE, Launcher, programs_absent  # noqa:
 
 TINY = ("--local", "--no-plots", "--secs", "1", "--warmup-secs", "0", "--records", "20000")
 GRID = [{"batch-size": size, "tasks": tasks} for size in (64, 1024) for tasks in (1, 8)]
+SKEW = [{"servers": 2, "theta": theta} for theta in (0, 1.2)]
 SERVERS = [{"servers": servers, "clients": 1} for servers in (1, 2)]
 
 
@@ -117,11 +118,11 @@ def metrics(summaries: list[dict]) -> dict[str, dict]:
 
 @pytest.fixture(scope="session")
 def study_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of real runs: two grids, one point repeated unverified, one failed run."""
+    """A study of real runs: three grids, one point repeated unverified, one failed run."""
     if programs_absent():
         pytest.skip(PROGRAMS_ABSENT)
     recorder = Recorder(tmp_path_factory.mktemp("study"), [])
-    for part, points in (("load", GRID), ("servers and clients", SERVERS)):
+    for part, points in (("load", GRID), ("servers and clients", SERVERS), ("skew", SKEW)):
         for point in points:
             recorder.run(part, point, 0)
     recorder.run("load", GRID[0], 1, "--client-args", "--no-verify")

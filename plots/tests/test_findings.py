@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plots import findings, placement, study
+from plots import findings, study
 from plots.study import Interval, Point
 
 
@@ -70,6 +70,22 @@ def test_the_best_point_names_its_rivals() -> None:
     assert "1 other point's interval overlaps" in text[0]
 
 
+def test_failures_are_said_or_their_absence() -> None:
+    points = [point(9e6, tasks=1), point(8e6, tasks=8)]
+    for known in points:
+        known.metrics["failure_rate"] = Interval(0.0, None, None, 3)
+    assert "No operation failed." in findings.sentences(of(points))
+    points[1].metrics["failure_rate"] = Interval(0.0125, None, None, 3)
+    assert "Most operations failed with tasks 8: 1.250 % of them." in findings.sentences(of(points))
+
+
+def test_the_hottest_share_stands_beside_theory() -> None:
+    points = [point(9e6, share=0.51, theta=0), point(8e6, share=0.6, theta=1.2)]
+    points[1].metrics["hottest_server_expected_share"] = Interval(0.612, None, None, 3)
+    said = " ".join(findings.sentences(of(points)))
+    assert "from 51.0 % at theta 0 to 60.0 % (in theory 61.2 %) at theta 1.2." in said
+
+
 def test_nothing_is_claimed_without_a_run() -> None:
     assert findings.sentences(of([])) == ["No run counts yet, so there is nothing to compare."]
 
@@ -81,21 +97,15 @@ def test_the_hottest_server_is_named_as_a_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("servers", "low", "high"), [(2, 1.05, 1.12), (4, 1.07, 1.28), (8, 1.24, 1.6), (16, 1.7, 2.0)]
+    ("address", "others"),
+    [("127.0.0.1:1", 0.25), ("10.0.0.1:1", 1.25)],
 )
-def test_theory_agrees_with_the_known_ranges(servers: int, low: float, high: float) -> None:
-    """Ranges of the hottest shard over the mean for a million records, theta 0.99, to 8 %."""
-    found_low, found_high = placement.hottest_share(servers, 1_000_000, 0.99)
-    assert found_low * servers < low * 1.08 and found_high * servers > high / 1.08
-    assert found_low * servers > low / 1.08 and found_high * servers < high * 1.25
-
-
-def test_uniform_keys_spread_evenly() -> None:
-    assert placement.hottest_share(4, 1_000_000, 0.0)[1] < 0.26
-
-
-def test_theory_is_silent_on_other_distributions() -> None:
-    known = {"chooser": "zipf", "theta": "0.99", "records": "1000"}
-    assert placement.of_workload(known, 2) is not None
-    assert placement.of_workload(known | {"chooser": "ycsb"}, 2) is None
-    assert placement.of_workload({}, 2) is None
+def test_what_other_programs_used_is_what_the_runs_own_did_not(address: str, others: float) -> None:
+    """On one machine all programs of the run share its cores; else each has its own machine's."""
+    usage = {"user_cores": 1.0, "system_cores": 0.5, "softirq_cores": 0.5}
+    nodes = [{"usage": usage | {"process_cpu_secs": secs}} for secs in (7.5, 10.0)]
+    summary = {"measured_secs": 10.0, "nodes": nodes, "host": {"cores": 2}}
+    summary["per_server"] = [{"address": address}]
+    assert findings.others_cores(summary) == pytest.approx(others)
+    assert findings.is_crowded(summary)
+    assert not findings.is_crowded({})

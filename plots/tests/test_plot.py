@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 import subprocess
 import sys
@@ -47,11 +48,36 @@ def test_draws_all_pictures(run_dir: Path) -> None:
         assert "<svg" in (run_dir / f"{name}.svg").read_text()
 
 
-def test_shares_are_drawn_from_the_summary(run_dir: Path) -> None:
-    shares = '{"verdict": "VALID", "per_server": [{"share": 0.4}, {"share": 0.6}], "workload": {}}'
-    (run_dir / "summary.json").write_text(shares)
+@pytest.mark.parametrize("expected", [(0.42, 0.58), (None, None)])
+def test_shares_are_drawn_beside_theory(
+    run_dir: Path, expected: tuple[float | None, float | None]
+) -> None:
+    servers = [
+        {"share": share, "expected_share": theory}
+        for share, theory in zip((0.4, 0.6), expected, strict=True)
+    ]
+    (run_dir / "summary.json").write_text(json.dumps({"per_server": servers}))
     assert plot(run_dir).returncode == 0
     assert drawn(run_dir / "shares.png")
+    assert ("in theory" in (run_dir / "shares.svg").read_text()) == (None not in expected)
+
+
+def test_latency_is_drawn_in_parts(run_dir: Path) -> None:
+    """Every figure stands at its bar: the means of the parts, and each one's own percentiles."""
+    names = ("mean", "p50", "p95", "p99")
+    fill, queue, service, total = (
+        dict(zip(names, range(first, first + 400, 100), strict=True))
+        for first in (1000, 2000, 4000, 7000)
+    )
+    parts = {"fill": fill, "queue": queue, "service": service}
+    summary = {"latency_us": total, "latency_parts_us": parts}
+    (run_dir / "summary.json").write_text(json.dumps(summary))
+    assert plot(run_dir).returncode == 0
+    assert drawn(run_dir / "latency-parts.png")
+    svg = (run_dir / "latency-parts.svg").read_text()
+    assert "<!-- total 7 -->" in svg
+    for micros in (*fill.values(), *queue.values(), *service.values(), *range(7100, 7400, 100)):
+        assert f"<!-- {style.ms_text(micros / 1e3)} -->" in svg
 
 
 @pytest.mark.parametrize(

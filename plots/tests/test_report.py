@@ -53,6 +53,8 @@ def test_every_kind_of_picture_is_there(made: Path) -> None:
         "frontier",
         "scaling-servers-and-clients",
         "shares-servers-servers-and-clients",
+        "shares-theta-skew",
+        "server-shares-skew",
     } <= names
 
 
@@ -65,8 +67,9 @@ def test_the_page_loads_nothing(made: Path) -> None:
 
 def test_the_page_says_what_is_not_in_the_curves(made: Path) -> None:
     page = (made / "report.html").read_text()
-    assert "batch size 1,024, tasks 1, repetition 1: " in page and "--no-such-flag" in page
-    assert "The study is not complete: 8 of 9 runs are done." in page
+    assert "batch size 1,024, tasks 1, repetition 2: " in page and "--no-such-flag" in page
+    assert "The study is not complete: 10 of 11 runs are done." in page
+    assert "9 runs, too-short. Ten seconds are needed" in page
     assert "points have too few runs for an interval" in page
 
 
@@ -140,8 +143,9 @@ def test_a_directory_without_results(tmp_path: Path) -> None:
 
 def test_a_run_leaves_its_report(run_dir_with_report: Path) -> None:
     page = (run_dir_with_report / "report.html").read_text()
+    assert 'id="latency-table"' in page and "ms until its batch was closed, " in page
     assert "To repeat it: " in page and "./run-cluster.sh --servers 2 --local" in page
-    for name in ("throughput", "latency", "latency-over-time", "shares"):
+    for name in ("throughput", "latency", "latency-parts", "latency-over-time", "shares"):
         assert f'href="{name}.svg"' in page
 
 
@@ -153,13 +157,13 @@ def test_colours_follow_the_reader() -> None:
 def test_the_parts_of_the_latency_are_a_table(run_dir_with_report: Path, tmp_path: Path) -> None:
     shutil.copytree(run_dir_with_report, tmp_path, dirs_exist_ok=True)
     summary = json.loads((tmp_path / "summary.json").read_text())
-    micros = dict.fromkeys(("mean", "p50", "p90", "p99", "p999", "max"), 2_750.0)
+    micros = dict.fromkeys(("mean", "p50", "p95", "p99", "p999", "max"), 2_750.0)
     parts = dict.fromkeys(("fill", "queue", "service", "server"), micros)
-    told = {"latency_us": micros | {"p95": 1.0}, "latency_parts_us": parts, "pacing": "closed loop"}
+    told = {"latency_us": micros, "latency_parts_us": parts, "pacing": "closed loop"}
     (tmp_path / "summary.json").write_text(json.dumps(summary | told))
     assert report(tmp_path).returncode == 0
     page = (tmp_path / "report.html").read_text()
-    table = page[page.index('id="latency-parts"') :].split("</table>")[0]
+    table = page[page.index('id="latency-table"') :].split("</table>")[0]
     assert table.count("2.75") == 5 * 6
     assert "of the service: from a frame" in table and "sockets included" not in table
 

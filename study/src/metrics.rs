@@ -20,7 +20,10 @@ pub(crate) const METRICS: &[Metric] = &[
     metric("latency_p99_us", |run| at(run, "/latency_us/p99")),
     metric("latency_p999_us", |run| at(run, "/latency_us/p999")),
     metric("hit_rate", |run| at(run, "/hit_rate")),
-    metric("hottest_server_share", hottest_server_share),
+    metric("hottest_server_share", |run| greatest(run, "/share")),
+    metric("hottest_server_expected_share", |run| {
+        greatest(run, "/expected_share")
+    }),
     metric("bytes_per_op", bytes_per_op),
     metric("cpu_ns_per_op", cpu_ns_per_op),
     Metric {
@@ -41,13 +44,11 @@ fn at(run: &Value, pointer: &str) -> Option<f64> {
     run.pointer(pointer)?.as_f64()
 }
 
-/// The largest part of all operations that one server had, 0 to 1.
-fn hottest_server_share(run: &Value) -> Option<f64> {
-    let shares = run.get("per_server")?.as_array()?;
-    shares
-        .iter()
-        .filter_map(|server| at(server, "/share"))
-        .reduce(f64::max)
+/// The greatest of the servers' shares of all operations, 0 to 1.
+fn greatest(run: &Value, share: &str) -> Option<f64> {
+    let servers = run.get("per_server")?.as_array()?;
+    let shares = servers.iter().filter_map(|server| at(server, share));
+    shares.reduce(f64::max)
 }
 
 /// Bytes of both directions for an operation, from the first to the last request.
@@ -94,7 +95,7 @@ pub(crate) mod tests {
 
     /// A summary with this throughput, as the client writes it.
     pub(crate) fn summary(verdict: &str, ops_per_sec: f64) -> Value {
-        let server = |share: f64| json!({"share": share, "answered": {"gets": 40, "hits": 40, "puts": 9, "deletes": 0}});
+        let server = |share: f64| json!({"share": share, "expected_share": share / 2.0, "answered": {"gets": 40, "hits": 40, "puts": 9, "deletes": 0}});
         json!({
             "verdict": verdict, "reasons": ["why"], "ops_per_sec": ops_per_sec, "hit_rate": null,
             "latency_us": {"mean": 2.0, "p50": 1.0, "p95": 3.0, "p99": 4.0, "p999": 5.0},
@@ -117,6 +118,7 @@ pub(crate) mod tests {
         assert_eq!(read("throughput"), Some(1e6));
         assert_eq!(read("latency_p95_us"), Some(3.0));
         assert_eq!(read("hottest_server_share"), Some(0.75));
+        assert_eq!(read("hottest_server_expected_share"), Some(0.375));
         assert_eq!(read("bytes_per_op"), Some(20.0));
         assert_eq!(read("failure_rate"), Some(0.05));
         assert_eq!(read("hit_rate"), None);

@@ -5,7 +5,9 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-/// Makes `report.html` and its pictures in a study's directory.
+use crate::progress::say;
+
+/// Makes `report.html` and its pictures in a study's directory, and says where it is.
 ///
 /// # Errors
 /// A sentence that says why it could not be made.
@@ -30,7 +32,13 @@ pub(crate) fn make(checkout: &Path, study: &Path) -> Result<()> {
         .args(["-m", "plots.report"])
         .arg(study);
     match command.status()? {
-        status if status.success() => Ok(()),
+        status if status.success() => {
+            say(format_args!(
+                "report: {}",
+                study.join("report.html").display()
+            ));
+            Ok(())
+        }
         status => bail!("the report could not be drawn ({status}): see above"),
     }
 }

@@ -15,10 +15,11 @@
 //! Start reading at [`spec`] (what can be asked for), then [`stream`] (the hot loop) and [`zipf`]
 //! (its heart, for the laws in [`law`]). [`values`] and [`stale`] hold what makes an answer believable,
 //! [`history`] judges all that happened to a key of the [`watchlist`], [`load`] and [`inserts`] say who writes which record,
-//! [`keys`] how a record becomes a key. [`mod@fingerprint`] tells whether two runs asked for the same.
+//! [`keys`] how a record becomes a key, [`expected`] what each part of the keys should get. [`mod@fingerprint`] tells whether two runs asked for the same.
 #![forbid(unsafe_code)]
 
 mod alias;
+pub mod expected;
 pub mod fingerprint;
 mod hash;
 pub mod history;
@@ -39,6 +40,7 @@ pub mod values;
 pub mod watchlist;
 pub mod zipf;
 
+pub use expected::expected_shares;
 pub use fingerprint::fingerprint;
 pub use inserts::Inserts;
 pub use keys::{KeyBuf, KeyStyle};

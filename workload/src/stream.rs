@@ -133,6 +133,11 @@ impl Chooser {
         }
     }
 
+    /// Whether what is inserted becomes hot.
+    pub(crate) fn follows_inserts(&self) -> bool {
+        matches!(self.placing, Placing::Latest)
+    }
+
     pub(crate) fn new(name: ChooserName, records: u64, theta: f64, scatter: bool) -> Self {
         let zipf = || {
             if theta == 0.0 {

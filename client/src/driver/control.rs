@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use batchkv_client::connect::{ConnectOptions, open};
 use batchkv_client::error::ConnectError;
 use batchkv_client::hosts::check_hosts;
+use batchkv_protocol::PartitionMap;
 use batchkv_workload::LoadOrder;
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -73,6 +74,8 @@ pub(crate) type Report = (usize, Message);
 /// What a worker's life came to.
 #[derive(Debug)]
 pub(crate) struct Outcome {
+    /// As the servers told it.
+    pub(crate) map: PartitionMap,
     /// By connection, with the server's index.
     pub(crate) accounts: Vec<(usize, Account)>,
     pub(crate) checks: Checks,
@@ -161,6 +164,7 @@ async fn work(
     let mut tally = worker.tally.borrow_mut();
     let recorder = worker.recorder.as_ref();
     worker.tell(Message::Finished(Outcome {
+        map: worker.map.clone(),
         accounts,
         checks: tally.checks,
         examples: std::mem::take(&mut tally.examples),

@@ -495,6 +495,8 @@ fn merge_servers(summaries: &[&Summary], series: &Series) -> Vec<ServerPart> {
             sum.answered.add(&part.answered);
             sum.unknown.add(&part.unknown);
             sum.told = both_told(sum.told, part.told);
+            // All clients have the same workload.
+            sum.expected_share = part.expected_share;
         }
     }
     parts
@@ -531,6 +533,7 @@ pub(crate) fn server_parts(
             ops_per_sec: sum as f64 / secs,
             median_ops_per_sec: median(ops().flatten()),
             share: sum as f64 / (all as f64).max(1.0),
+            expected_share: None,
             answered: Kinds::default(),
             unknown: Kinds::default(),
             told: None,

@@ -95,6 +95,7 @@ fn two_clients_add_up() {
     assert_eq!(summary.hit_rate, Some(1.0));
     assert_eq!(summary.workload["fingerprint"], "f0 f1");
     assert_eq!(summary.per_server[0].median_ops_per_sec, 2000.0);
+    assert_eq!(summary.per_server[1].expected_share, Some(0.5));
     assert_eq!(merged.series.rows[2].ops(), 2000);
     let latencies = merged.latency.total();
     assert_eq!(

@@ -20,6 +20,7 @@ use super::tally::Volume;
 use super::verdict::{
     Account, Checks, Facts, Finding, Node, Verdict, judge, judge_node, judge_run,
 };
+use super::verify::expected;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -122,6 +123,12 @@ fn per_server(config: &Config, series: &Series, ending: &Ending) -> Vec<ServerPa
     }
     for (server, part) in parts.iter_mut().enumerate() {
         part.told = ending.looks.told(server, ending.clock);
+    }
+    if let ([outcome, ..], 2..) = (ending.outcomes.as_slice(), parts.len()) {
+        let expected = expected(&config.spec, &outcome.map, parts.len());
+        for (part, share) in parts.iter_mut().zip(expected.into_iter().flatten()) {
+            part.expected_share = Some(share);
+        }
     }
     parts
 }

@@ -8,7 +8,8 @@ use batchkv_protocol::PartitionMap;
 use batchkv_protocol::limits::PARTITIONS_DEFAULT;
 use batchkv_workload::skew::SAMPLE_MAX;
 use batchkv_workload::{
-    Identity, Inserts, KeyBuf, Kind, Phase, Share, SkewSample, Stream, fingerprint,
+    Identity, Inserts, KeyBuf, Kind, Phase, Share, SkewSample, Spec, Stream, expected_shares,
+    fingerprint,
 };
 
 use super::config::Config;
@@ -28,6 +29,15 @@ struct Spread {
     distinct_records: u64,
     /// Operations by server.
     servers: Vec<u64>,
+    /// What each server should get, 0 to 1; see [`expected`].
+    expected: Option<Vec<f64>>,
+}
+
+/// What each of `servers` servers should get of all operations, 0 to 1; `None` where that changes during
+/// the run.
+pub(crate) fn expected(spec: &Spec, map: &PartitionMap, servers: usize) -> Option<Vec<f64>> {
+    let owner = |key: &[u8]| map.partitions()[map.partition_of(key) as usize].owner as usize;
+    expected_shares(spec, servers, owner)
 }
 
 /// Draws ten million operations of the client's measured streams, as a run would, and tests them; with
@@ -121,10 +131,15 @@ fn placed(text: &mut String, config: &Config, spread: &Spread) {
     for (server, &ops) in spread.servers.iter().enumerate() {
         let share = ops as f64 / all as f64;
         let of_mean = share * spread.servers.len() as f64;
-        let percent = 100.0 * share;
+        let wanted = spread
+            .expected
+            .as_ref()
+            .map(|shares| 100.0 * shares[server]);
+        let wanted = wanted.map_or(String::new(), |percent| format!("{percent:8.4} % wanted, "));
+        let seen = 100.0 * share;
         let _ = writeln!(
             text,
-            "server {server:<5} {percent:8.4} % of all, {of_mean:.3} times the mean"
+            "server {server:<13}{wanted}{seen:8.4} % drawn, {of_mean:.3} times the mean"
         );
     }
 }
@@ -137,6 +152,7 @@ fn spread(config: &Config, servers: u32) -> anyhow::Result<Spread> {
     let mut spread = Spread {
         distinct_records: 0,
         servers: vec![0; servers as usize],
+        expected: expected(&config.spec, &map, servers as usize),
     };
     for task in 0..config.tasks {
         let identity = Identity {

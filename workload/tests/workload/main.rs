@@ -1,6 +1,7 @@
 //! Tests of the workload crate through its public interface, one module a subject.
 
 mod distributions;
+mod expected;
 mod history;
 mod keys;
 mod shares;

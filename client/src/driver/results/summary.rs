@@ -166,6 +166,10 @@ pub(crate) struct ServerPart {
     pub(crate) median_ops_per_sec: f64,
     /// Of all operations, 0 to 1.
     pub(crate) share: f64,
+    /// What the chooser's probabilities and the partitions' owners make of it; null with a
+    /// single server, and where it changes during the run.
+    #[serde(default)]
+    pub(crate) expected_share: Option<f64>,
     /// What the server answered, from the first to the last request.
     pub(crate) answered: Kinds,
     /// What it was sent and did not answer, from the first to the last request.
@@ -348,6 +352,7 @@ pub(crate) mod tests {
             ops_per_sec: if k == 0 { 1000.0 } else { 0.0 },
             median_ops_per_sec: median(series.rows.iter().map(|row| row.server_ops[k])),
             share: if k == 0 { 1.0 } else { 0.0 },
+            expected_share: Some(1.0 / servers as f64),
             answered: if k == 0 { kinds } else { Kinds::default() },
             unknown: Kinds::default(),
             told: None,
