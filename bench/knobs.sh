@@ -7,7 +7,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 usage='Usage: bench/knobs.sh [--rounds N] [--secs S]
 
 The standard job with one knob turned takes turns with others: batch size, tasks, threads of the server
-with two connections each, verification off. Needs a release build.
+with two connections each, verification off, repeated answers sent once (--dedup-answers) with the
+standard keys and with uniform ones. Needs a release build.
 
   --rounds N   runs of each (5)
   --secs S     measured seconds of a run, after 2 s of warm-up (5)'
@@ -35,6 +36,9 @@ for ((round = 1; round <= rounds; round++)); do
     done
     turned verified
     turned unverified --no-verify
+    turned dedup-answers --dedup-answers
+    turned uniform --chooser uniform
+    turned uniform-dedup-answers --chooser uniform --dedup-answers
 done
 
 # compare BASE ROWS...: medians of ops/s, and their share of BASE's.
@@ -43,7 +47,7 @@ compare() {
     base=$(median "$1" 3)
     for each in "${@:2}"; do
         ops_per_sec=$(median "$each" 3)
-        printf '%-18s %12.0f ops/s  %s of %s\n' "$each" "$ops_per_sec" "$(ratio "$ops_per_sec" "$base")" "$1"
+        printf '%-22s %12.0f ops/s  %s of %s\n' "$each" "$ops_per_sec" "$(ratio "$ops_per_sec" "$base")" "$1"
     done
 }
 
@@ -52,6 +56,8 @@ compare batch-8192 "${BATCH_SIZES[@]/#/batch-}"
 compare tasks-128 "${TASKS[@]/#/tasks-}"
 compare server-threads-2 "${SERVER_THREADS[@]/#/server-threads-}"
 compare unverified verified unverified
+compare verified dedup-answers
+compare uniform uniform-dedup-answers
 # With a window of 1 a task that never waits for the generator has one batch unanswered and one full.
 for tasks in "${TASKS[@]}"; do
     latency_us=$(median "tasks-$tasks" 7) ops_per_sec=$(median "tasks-$tasks" 3)

@@ -7,8 +7,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 usage='Usage: sudo bench/link-limit.sh [--rounds N] [--secs S]
 
 Server and client stand in two network namespaces, joined by a veth pair that is shaped to 1 Gbit/s
-each way. The mover (batchkv-bench mover: the same bytes, moved and nothing else) and the standard
-job take turns. Needs root, iproute2 and a release build.
+each way. The mover (batchkv-bench mover: the same bytes, moved and nothing else), the standard job, and
+the standard job with repeated answers sent once (--dedup-answers) take turns. Needs root, iproute2 and a release build.
 
   --rounds N   runs of each (5)
   --secs S     measured seconds of a run, after 2 s of warm-up (10)'
@@ -72,16 +72,19 @@ begin link-limit
 for ((round = 1; round <= rounds; round++)); do
     moved
     ours full-path "$SERVER:$PORT" --secs "$secs" --warmup-secs 2
+    ours dedup-answers "$SERVER:$PORT" --secs "$secs" --warmup-secs 2 --dedup-answers
 done
 
 printf '\nmedians of %d rounds; %s; commit %s\n' "$rounds" "$machine" "$commit"
-for program in mover full-path; do
-    printf '%-10s %12.0f payload bytes/s %12.0f ops/s\n' \
+for program in mover full-path dedup-answers; do
+    printf '%-14s %12.0f payload bytes/s %12.0f ops/s\n' \
         $program "$(median $program 4)" "$(median $program 3)"
 done
 printf 'full path / mover: %s of its bytes, %s of its operations\n' \
     "$(ratio "$(median full-path 4)" "$(median mover 4)")" \
     "$(ratio "$(median full-path 3)" "$(median mover 3)")"
+printf 'repeated answers sent once / full path: %s of its operations\n' \
+    "$(ratio "$(median dedup-answers 3)" "$(median full-path 3)")"
 echo 'the shapers:'
 tc -n "$server_space" -s qdisc show dev link0
 tc -n "$client_space" -s qdisc show dev link0

@@ -130,8 +130,10 @@ def draw_latency_parts(directory: Path, summary: dict) -> None:
     """Nothing where the run has no parts: nothing was measured."""
     total, parts = summary.get("latency_us"), summary.get("latency_parts_us")
     if total and parts:
+        # Server and network, where they are told apart, lie within the service.
+        latencies = {name: parts[name] for name in ("fill", "queue", "service")}
         figures.draw_latency_parts(
-            {**parts, "total": total}, verdict_note(summary), directory / "latency-parts.png"
+            latencies | {"total": total}, verdict_note(summary), directory / "latency-parts.png"
         )
 
 

@@ -203,23 +203,33 @@ def _tables(summary: dict) -> list[Table]:
 
 
 def _latency_table(summary: dict) -> Table:
-    """Without rows where nothing was measured."""
+    """All of an operation's latency and its parts; without rows where nothing was measured."""
+    meanings = {
+        "fill": "until its batch was closed",
+        "queue": "until its frame was written",
+        "service": "network and server, until its answer was decoded",
+        "server": "of the service: from a frame's reading to its answers' finishing",
+        "network": "of the service: the rest, waiting in sockets included",
+        "total": "from its generation to its answer",
+    }
     total = summary.get("latency_us")
-    rows = {**(summary.get("latency_parts_us") or {}), "total": total} if total else {}
+    parts = {**(summary.get("latency_parts_us") or {}), "total": total} if total else {}
 
     def row(name: str, micros: dict) -> list[Cell]:
         figures = [page.number(ms_text(micros[key] / 1e3), micros[key]) for key in LATENCIES]
-        return [Cell(name, name, "word"), *figures]
+        return [Cell(name, name, "word"), Cell(meanings[name], meanings[name]), *figures]
 
     return Table(
         key="latency",
         title="Response time",
-        note="Means add up; percentiles do not.",
+        note=f"{summary.get('pacing', '')}. The means of fill, queue and service add up to the "
+        "total's; percentiles do not.",
         columns=[
             Column("part"),
+            Column("meaning"),
             *(Column(name, "ms", "number") for name in LATENCIES.values()),
         ],
-        rows=[row(name, micros) for name, micros in rows.items()],
+        rows=[row(name, parts[name]) for name in meanings if name in parts],
     )
 
 

@@ -104,9 +104,9 @@ def _notices(data: Study) -> list[str]:
     if crowded := [run for run in data.runs if findings.is_crowded(run.summary)]:
         most = max(findings.others_cores(run.summary) for run in crowded)
         said.append(
-            f"During {len(crowded)} runs other programs used up to {most:.1f} cores of a machine "
-            "(`crowded` below), so their figures may be too low. A run whose line is deleted from "
-            "results.jsonl is done again by the same command."
+            f"Runs during which other programs used up to {most:.1f} cores of a machine, so that "
+            f"their figures may be too low: {len(crowded)} (`crowded` below). A run whose line is "
+            "deleted from results.jsonl is done again by the same command."
         )
     for what, names in (
         ("commits", {r.commit for r in data.runs}),

@@ -104,6 +104,17 @@ def test_without_verification_a_run_is_qualified(real: Launcher) -> None:
     assert json.loads((real.latest / "summary.json").read_text())["verdict"] == "QUALIFIED"
 
 
+def test_repeated_answers_are_sent_once(real: Launcher) -> None:
+    done = real.run("--local", *SHORT, "--no-plots", "--client-args", "--dedup-answers")
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((real.latest / "summary.json").read_text())
+    assert "repeated-answers" in {finding["rule"] for finding in summary["findings"]}
+    assert summary["verify_failures"] == 0 and summary["verified"] > 0
+    # Of theta 0.99, a batch repeats about 40 % of its keys.
+    assert 0.2 < summary["reference_answers"] / summary["counts"]["reads"] < 0.5
+    assert 0 < summary["framing_bytes"]["per_answer"] < 5
+
+
 @pytest.mark.parametrize(
     ("program", "content", "code", "said"),
     [

@@ -53,7 +53,8 @@ pub fn rewrite_answer(value: &[u8], out: &mut SendBuffer) {
         if writer.answer(position, Answer::Value(value)) {
             at += 1;
         } else {
-            writer = AnswerWriter::begin(writer.finish(false), 1);
+            writer.finish(false);
+            writer = AnswerWriter::begin(out, 1);
         }
     }
     writer.finish(true);

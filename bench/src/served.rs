@@ -1,6 +1,7 @@
 //! What the server does for requests, without sockets.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use batchkv_protocol::control::{MAGIC, VERSION};
 use batchkv_protocol::{ClientHello, Control, ReceiveBuffer, SendBuffer, Status};
@@ -45,6 +46,7 @@ impl<E: Engine> Served<E> {
             threads: 1,
             map: map(),
             status: Status::default,
+            clock: Instant::now,
         });
         let mut served = Self {
             engine,

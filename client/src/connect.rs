@@ -4,7 +4,7 @@ use crate::connection::{Connection, Shared, Traffic};
 use crate::error::{ConnectError, HelloError, Loss};
 use crate::exchange::Exchange;
 use crate::pump::Pump;
-use batchkv_protocol::control::{MAGIC, VERSION};
+use batchkv_protocol::control::{FEATURE_REFERENCES, FEATURE_SERVER_TIME, MAGIC, VERSION};
 use batchkv_protocol::frame::{self, Kind};
 use batchkv_protocol::limits::{SOCKET_SEND_BYTES, SOCKET_UNSENT_BYTES};
 use batchkv_protocol::{
@@ -33,10 +33,26 @@ pub struct ConnectOptions {
     pub silence_time: Duration,
     /// Names the client over all its connections.
     pub client_id: [u8; 16],
+    /// Lets servers answer a repeated get by a reference to the value that its frame holds already. A
+    /// server that cannot is an error.
+    pub dedup_answers: bool,
+    /// Lets each answer frame tell how long the server took, for
+    /// [`Exchange::served`](crate::exchange::Exchange::served). It costs both sides 8 bytes a frame of
+    /// answers and the server one reading of its clock. A server that cannot is an error.
+    pub server_time: bool,
+}
+
+impl ConnectOptions {
+    /// The features that these options ask for.
+    fn features(&self) -> u64 {
+        let dedup_answers = u64::from(self.dedup_answers) * FEATURE_REFERENCES;
+        let server_time = u64::from(self.server_time) * FEATURE_SERVER_TIME;
+        dedup_answers | server_time
+    }
 }
 
 impl Default for ConnectOptions {
-    /// [`CONNECT_TIME`], [`SILENCE_TIME`] and a random id.
+    /// [`CONNECT_TIME`], [`SILENCE_TIME`], a random id, and none of the features.
     fn default() -> Self {
         let mut client_id = [0; 16];
         for half in client_id.chunks_exact_mut(8) {
@@ -46,6 +62,8 @@ impl Default for ConnectOptions {
             connect_time: CONNECT_TIME,
             silence_time: SILENCE_TIME,
             client_id,
+            dedup_answers: false,
+            server_time: false,
         }
     }
 }
@@ -94,7 +112,7 @@ async fn over_by<X: Exchange>(
 ) -> Result<(Connection<X>, Pump<X>), ConnectError> {
     let mut receive = ReceiveBuffer::default();
     let mut traffic = Traffic::default();
-    let greeting = greet(&mut stream, &mut receive, &mut traffic, options.client_id);
+    let greeting = greet(&mut stream, &mut receive, &mut traffic, options);
     let hello = timeout_at(deadline, greeting)
         .await
         .map_err(|_| timed_out(address, "hello", options))?
@@ -102,7 +120,7 @@ async fn over_by<X: Exchange>(
             address: address.to_owned(),
             loss,
         })?;
-    let map = check_hello(&hello).map_err(|fault| ConnectError::Hello {
+    let map = check_hello(&hello, options.features()).map_err(|fault| ConnectError::Hello {
         address: address.to_owned(),
         fault,
     })?;
@@ -130,7 +148,7 @@ async fn greet(
     stream: &mut TcpStream,
     receive: &mut ReceiveBuffer,
     traffic: &mut Traffic,
-    client_id: [u8; 16],
+    options: &ConnectOptions,
 ) -> Result<ServerHello, Loss> {
     prepare(stream).map_err(Loss::Write)?;
     let mut send = SendBuffer::default();
@@ -138,8 +156,8 @@ async fn greet(
         magic: MAGIC,
         version_min: VERSION,
         version_max: VERSION,
-        features: 0,
-        client_id,
+        features: options.features(),
+        client_id: options.client_id,
     })
     .write(&mut send);
     stream
@@ -176,8 +194,8 @@ fn read_hello(body: &[u8]) -> Result<ServerHello, Loss> {
     }
 }
 
-/// The server's map, when its hello is one that this client can work with.
-fn check_hello(hello: &ServerHello) -> Result<PartitionMap, HelloError> {
+/// The server's map, when its hello is one that this client can work with; `features` were offered.
+fn check_hello(hello: &ServerHello, features: u64) -> Result<PartitionMap, HelloError> {
     if hello.magic != MAGIC {
         return Err(HelloError::Magic(hello.magic));
     }
@@ -187,8 +205,13 @@ fn check_hello(hello: &ServerHello) -> Result<PartitionMap, HelloError> {
             client: VERSION,
         });
     }
-    if hello.features != 0 {
-        return Err(HelloError::Features(hello.features));
+    let unasked = hello.features & !features;
+    if unasked != 0 {
+        return Err(HelloError::Features(unasked));
+    }
+    let missing = features & !hello.features;
+    if missing != 0 {
+        return Err(HelloError::MissingFeatures(missing));
     }
     check_limits(&hello.limits)?;
     let map = PartitionMap::new(hello.partitions.clone().into()).map_err(HelloError::Map)?;

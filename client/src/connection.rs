@@ -2,10 +2,10 @@
 
 use crate::error::{ConnectionError, Loss};
 use crate::exchange::{Exchange, Lost};
-use batchkv_protocol::{Counters, PartitionMap, ServerHello};
+use batchkv_protocol::{Counters, PartitionMap, References, ServerHello};
 use std::collections::VecDeque;
 use std::fmt;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Sub};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use tokio::sync::oneshot;
@@ -27,6 +27,28 @@ pub struct Traffic {
     pub bytes_sent: u64,
     /// Read from it.
     pub bytes_received: u64,
+    /// Answers that came as references, and what was not received because of it.
+    pub references: References,
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
+        self.references += other.references;
+    }
+}
+
+impl Sub for Traffic {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            bytes_sent: self.bytes_sent - earlier.bytes_sent,
+            bytes_received: self.bytes_received - earlier.bytes_received,
+            references: self.references - earlier.references,
+        }
+    }
 }
 
 /// Both sides' counts of one connection over its whole life; equal, unless one side miscounts.
@@ -49,7 +71,7 @@ impl AddAssign for FinalCounts {
 /// is called.
 pub(crate) struct Shared<X> {
     pub(crate) address: String,
-    hello: ServerHello,
+    pub(crate) hello: ServerHello,
     map: PartitionMap,
     state: Mutex<State<X>>,
 }

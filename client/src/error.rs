@@ -253,6 +253,11 @@ pub enum HelloError {
     /// It put features into force that were not offered.
     #[error("it put features {0:#x} into force, which were not offered")]
     Features(u64),
+    /// It lacks features that were asked for.
+    #[error(
+        "it lacks the features {0:#x} that were asked for: 2 is repeated answers sent once, 4 the server's time"
+    )]
+    MissingFeatures(u64),
     /// It accepts less than this client may send.
     #[error("it accepts {what} up to {server}, this client sends up to {client}")]
     Limit {

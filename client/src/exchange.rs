@@ -4,13 +4,15 @@ use crate::error::ConnectionError;
 use batchkv_protocol::{Answer, RequestWriter};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A request on its way: the connection asks it to write its operations and hands it the answers.
 ///
 /// The connection is generic over this trait, so that nothing is called through a pointer and
 /// nothing is allocated per operation. The calls come in this order: `write` for 0, 1, 2, ..., and
 /// `written` behind each frame's; in between and after, `answer` for each written operation exactly
-/// once, and `answered` behind each frame's; at last `ended`.
+/// once, and behind each frame's `served`, where the server tells its time, and `answered`; at last
+/// `ended`.
 pub trait Exchange {
     /// Number of operations, from 1 to
     /// [`OPERATIONS_PER_REQUEST_MAX`](batchkv_protocol::limits::OPERATIONS_PER_REQUEST_MAX); never changes.
@@ -30,6 +32,11 @@ pub trait Exchange {
     /// # Errors
     /// When the answer does not fit its operation; the connection is lost then.
     fn answer(&mut self, index: usize, answer: Answer<'_>) -> Result<(), WrongKind>;
+
+    /// The server took so long for a frame of answers, from reading the last byte of the request's frame
+    /// to finishing that of the answers; see
+    /// [`ConnectOptions::server_time`](crate::connect::ConnectOptions::server_time).
+    fn served(&mut self, _server_time: Duration) {}
 
     /// A frame with `operations` answers to this request has been handed over: the place for what
     /// is done once a frame, such as reading a clock.

@@ -62,10 +62,11 @@ impl<X: Exchange> Pump<X> {
         silence_time: Duration,
     ) -> Self {
         let traffic = shared.state().traffic;
+        let features = shared.hello.features;
         Self {
             shared,
             traffic,
-            session: Session::default(),
+            session: Session::new(features),
             stream,
             receive,
             send: SendBuffer::default(),
@@ -144,6 +145,7 @@ impl<X: Exchange> Pump<X> {
         self.receive.filled(bytes);
         self.traffic.bytes_received += bytes as u64;
         self.session.feed(&mut self.receive)?;
+        self.traffic.references = self.session.references();
         Ok(true)
     }
 

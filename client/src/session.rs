@@ -10,13 +10,15 @@
 use crate::error::{AnswerError, ConnectionError, Loss};
 use crate::exchange::{Exchange, Lost};
 use batchkv_protocol::answer::Piece;
+use batchkv_protocol::control::{FEATURE_REFERENCES, FEATURE_SERVER_TIME};
 use batchkv_protocol::frame::{self, Kind, LENGTH_BYTES};
 use batchkv_protocol::limits::{FRAME_BYTES, OPERATIONS_PER_REQUEST_MAX, REQUESTS_UNANSWERED_MAX};
 use batchkv_protocol::{
-    Answer, AnswerFrame, Control, Counters, ReceiveBuffer, RequestWriter, SendBuffer,
+    Answer, AnswerFrame, Control, Counters, ReceiveBuffer, References, RequestWriter, SendBuffer,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The queue, the unanswered requests and the counts of one connection.
 #[derive(Debug)]
@@ -28,7 +30,12 @@ pub struct Session<X> {
     /// The slot whose request has been written in part.
     writing: Option<usize>,
     answered: Counters,
+    references: References,
+    /// Whether answers may be references, as the hellos say.
+    may_refer: bool,
     served: Served,
+    /// Whether answer frames tell the server's time.
+    timed: bool,
 }
 
 /// The server's counters of this connection: asked for once, at its end.
@@ -68,12 +75,25 @@ impl<X> Default for Session<X> {
             free: Vec::new(),
             writing: None,
             answered: Counters::default(),
+            references: References::default(),
+            may_refer: false,
             served: Served::NotAsked,
+            timed: false,
         }
     }
 }
 
 impl<X: Exchange> Session<X> {
+    /// A session of a connection on which `features` are in force.
+    #[must_use]
+    pub fn new(features: u64) -> Self {
+        Self {
+            may_refer: features & FEATURE_REFERENCES != 0,
+            timed: features & FEATURE_SERVER_TIME != 0,
+            ..Self::default()
+        }
+    }
+
     /// Puts a request at the end of the queue.
     ///
     /// # Panics
@@ -110,6 +130,12 @@ impl<X: Exchange> Session<X> {
     #[must_use]
     pub fn answered(&self) -> Counters {
         self.answered
+    }
+
+    /// Answers that came as references so far.
+    #[must_use]
+    pub fn references(&self) -> References {
+        self.references
     }
 
     /// Asks for the server's counters of this connection, once everything queued is answered.
@@ -188,6 +214,12 @@ impl<X: Exchange> Session<X> {
 
     fn take_answers(&mut self, body: &[u8]) -> Result<(), Loss> {
         let mut frame = AnswerFrame::parse(body)?;
+        if frame.server_time.is_some() != self.timed {
+            return Err(Loss::Unasked(match self.timed {
+                true => "answers without its time",
+                false => "answers with its time",
+            }));
+        }
         let index = frame.id as usize % REQUESTS_UNANSWERED_MAX;
         let slot = self
             .slots
@@ -197,7 +229,11 @@ impl<X: Exchange> Session<X> {
         let mut tally = Tally::default();
         let outcome = slot.take_pieces(&mut frame, &mut tally);
         tally.add_to(&mut self.answered);
-        slot.tell_answered(tally.answers());
+        self.references += frame.references;
+        if frame.references.answers > 0 && !self.may_refer {
+            return Err(Loss::Unasked("a reference"));
+        }
+        slot.tell_answered(tally.answers(), frame.server_time);
         outcome?;
         slot.check_end(frame.last, tally.answers(), body.len())?;
         if frame.last {
@@ -330,10 +366,13 @@ impl<X: Exchange> Slot<X> {
         Ok(start)
     }
 
-    fn tell_answered(&mut self, answers: usize) {
+    fn tell_answered(&mut self, answers: usize, server_time: Option<Duration>) {
         let exchange = self.exchange.as_mut().expect("checked by the caller");
         if answers > 0 {
             self.answered += answers;
+            if let Some(server_time) = server_time {
+                exchange.served(server_time);
+            }
             exchange.answered(answers);
         }
     }

@@ -174,3 +174,14 @@ async fn a_server_that_dies_inside_a_frame_is_told_apart() {
     );
     assert_eq!(connection.answered().puts, 1);
 }
+
+#[tokio::test]
+async fn a_server_that_lacks_what_was_asked_for_is_refused() {
+    let options = ConnectOptions {
+        server_time: true,
+        ..ConnectOptions::default()
+    };
+    let opened = connect::open::<Echo>(&common::start(0, 1), &options).await;
+    let error = opened.err().unwrap().to_string();
+    assert!(error.contains("lacks the features 0x4"), "{error}");
+}

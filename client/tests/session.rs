@@ -4,16 +4,18 @@
 
 use batchkv_client::error::{AnswerError, ConnectionError, Loss};
 use batchkv_client::exchange::{Exchange, Lost, OperationKind, WrongKind};
+use batchkv_client::protocol::control::{FEATURE_REFERENCES, FEATURE_SERVER_TIME};
 use batchkv_client::protocol::limits::{FRAME_BYTES, REQUESTS_UNANSWERED_MAX};
 use batchkv_client::protocol::{
     Answer, AnswerWriter, Control, Counters, ErrorFrame, Malformed, Operation, Position,
-    ReceiveBuffer, RequestFrame, RequestWriter, SendBuffer,
+    ReceiveBuffer, References, RequestFrame, RequestWriter, Seen, SendBuffer,
 };
 use batchkv_client::session::Session;
 use proptest::prelude::*;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What an exchange was told.
 #[derive(Debug, Default)]
@@ -22,6 +24,7 @@ struct Log {
     answers: Vec<Vec<String>>,
     /// Answers per frame.
     frames: Vec<usize>,
+    server_times: Vec<Duration>,
     ended: Option<Result<(), Lost>>,
 }
 
@@ -75,6 +78,10 @@ impl Exchange for Recorder {
         Ok(())
     }
 
+    fn served(&mut self, server_time: Duration) {
+        self.log.borrow_mut().server_times.push(server_time);
+    }
+
     fn answered(&mut self, operations: usize) {
         self.log.borrow_mut().frames.push(operations);
     }
@@ -110,6 +117,81 @@ fn answers(id: u64, last: bool, answers: &[(u32, u32, Answer<'_>)]) -> Vec<u8> {
     }
     writer.finish(last);
     out.pending().to_vec()
+}
+
+/// One answer to request `id`, whose server took so long.
+fn timed_answer(id: u64, server_time: Duration) -> Vec<u8> {
+    let mut out = SendBuffer::default();
+    let mut writer = AnswerWriter::begin(&mut out, id).timed();
+    let first = Position {
+        group: 0,
+        operation: 0,
+    };
+    assert!(writer.answer(first, Answer::Missing));
+    writer.took(server_time);
+    writer.finish(true);
+    out.pending().to_vec()
+}
+
+#[test]
+fn the_servers_time_is_told_where_it_was_asked_for() {
+    let told = Duration::from_micros(7);
+    let mut session = Session::new(FEATURE_SERVER_TIME);
+    let (recorder, log) = Recorder::gets(&[3]);
+    session.enqueue(recorder);
+    sent(&mut session);
+    feed(&mut session, &timed_answer(0, told)).unwrap();
+    assert_eq!(log.borrow().server_times, [told]);
+    assert!(matches!(log.borrow().ended, Some(Ok(()))));
+
+    for timed in [false, true] {
+        let mut session = Session::new(if timed { FEATURE_SERVER_TIME } else { 0 });
+        session.enqueue(Recorder::gets(&[3]).0);
+        sent(&mut session);
+        let other = match timed {
+            true => answers(0, true, &[(0, 0, Answer::Missing)]),
+            false => timed_answer(0, told),
+        };
+        let loss = feed(&mut session, &other);
+        assert!(matches!(loss, Err(Loss::Unasked(_))), "{loss:?}");
+    }
+}
+
+#[test]
+fn a_reference_is_its_value_where_references_were_asked_for() {
+    const BYTES: u64 = 100;
+    let (mut out, mut seen) = (SendBuffer::default(), Seen::default());
+    let mut writer = AnswerWriter::begin(&mut out, 0).referring(Some(&mut seen));
+    for operation in 0..2 {
+        let group = 0;
+        let room = writer.value(Position { group, operation }, BYTES as usize);
+        room.unwrap().fill(7);
+        writer.refer(1);
+    }
+    writer.finish(true);
+
+    let mut session = Session::new(FEATURE_REFERENCES);
+    let (recorder, log) = Recorder::gets(&[3, 3]);
+    session.enqueue(recorder);
+    sent(&mut session);
+    feed(&mut session, out.pending()).unwrap();
+    let value = format!("{:?}", Answer::Value(&[7; BYTES as usize]));
+    assert_eq!(log.borrow().answers, [[value.clone()], [value]]);
+    let references = References {
+        answers: 1,
+        value_bytes: BYTES,
+    };
+    assert_eq!(session.references(), references);
+    assert_eq!(session.answered().hits, 2);
+
+    let mut session = Session::default();
+    session.enqueue(Recorder::gets(&[3, 3]).0);
+    sent(&mut session);
+    let loss = feed(&mut session, out.pending());
+    assert!(
+        matches!(loss, Err(Loss::Unasked("a reference"))),
+        "{loss:?}"
+    );
 }
 
 fn control(control: &Control) -> Vec<u8> {

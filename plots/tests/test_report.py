@@ -154,6 +154,20 @@ def test_colours_follow_the_reader() -> None:
     assert "fill: var(--c0)" in svg and f"--c0:{style.DARK[style.INK]}" in svg
 
 
+def test_the_parts_of_the_latency_are_a_table(run_dir_with_report: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_dir_with_report, tmp_path, dirs_exist_ok=True)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    micros = dict.fromkeys(("mean", "p50", "p95", "p99", "p999", "max"), 2_750.0)
+    parts = dict.fromkeys(("fill", "queue", "service", "server"), micros)
+    told = {"latency_us": micros, "latency_parts_us": parts, "pacing": "closed loop"}
+    (tmp_path / "summary.json").write_text(json.dumps(summary | told))
+    assert report(tmp_path).returncode == 0
+    page = (tmp_path / "report.html").read_text()
+    table = page[page.index('id="latency-table"') :].split("</table>")[0]
+    assert table.count("2.75") == 5 * 6
+    assert "of the service: from a frame" in table and "sockets included" not in table
+
+
 def test_what_the_nodes_used_is_a_table(run_dir_with_report: Path, tmp_path: Path) -> None:
     shutil.copytree(run_dir_with_report, tmp_path, dirs_exist_ok=True)
     summary = json.loads((tmp_path / "summary.json").read_text())

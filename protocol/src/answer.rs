@@ -9,18 +9,36 @@
 //!         | 3 existed: 0 or 1    deleted, with or without effect
 //!         | 4 reason: 1 byte     refused, certainly not applied
 //!         | 5 owner epoch        wrong owner, certainly not applied
+//!         | 6 distance           the get's value: that of the answer whose first byte is `distance`
+//!                                bytes before this one's, in the same frame and with tag 0
 //! ```
 //!
 //! `group` is the group's number in its request, `first` the first answered operation's in that
 //! group, both from 0. `last` stands on the frame that holds a request's last answer to be sent.
+//!
+//! References back (tag 6) are sent only where the feature
+//! [`FEATURE_REFERENCES`](crate::control::FEATURE_REFERENCES) is in force. Each get is executed all the
+//! same: a reference says that it read the same bytes as the one that it refers to.
+//!
+//! Where the feature [`FEATURE_SERVER_TIME`](crate::control::FEATURE_SERVER_TIME) is in force, every
+//! answer frame tells how long the server took for it, and nothing else changes:
+//!
+//! ```text
+//! TimedAnswer := tag 9 | request id | last | pieces: 2 bytes | server time: 8 bytes, nanoseconds | piece ...
+//! ```
+//!
+//! The server's time begins when the request frame's last byte was read from the socket, and ends when
+//! the answer frame was finished.
 
 use crate::buffer::SendBuffer;
-use crate::frame::{Malformed, TAG_ANSWER, within};
+use crate::frame::{LENGTH_BYTES, Malformed, TAG_ANSWER, TAG_TIMED_ANSWER, within};
 use crate::limits::{
     FRAME_BYTES, GROUPS_PER_REQUEST_MAX, OPERATIONS_PER_GROUP_MAX, VALUE_BYTES_MAX,
 };
 use crate::map::Ownership;
+use crate::seen::Seen;
 use crate::wire::{Reader, VARINT_BYTES_MAX, varint_bytes};
+use std::time::Duration;
 
 const TAG_VALUE: u8 = 0;
 const TAG_MISSING: u8 = 1;
@@ -28,10 +46,15 @@ const TAG_STORED: u8 = 2;
 const TAG_DELETED: u8 = 3;
 const TAG_REFUSED: u8 = 4;
 const TAG_WRONG_OWNER: u8 = 5;
+const TAG_REFERENCE: u8 = 6;
 
+const PIECES_BYTES: usize = 2;
+const SERVER_TIME_BYTES: usize = 8;
 const PIECE_HEADER_BYTES_MAX: usize = 5 + 3 + 2;
 /// Longest answer without a value: a wrong owner's.
 const STATUS_BYTES_MAX: usize = 1 + 5 + VARINT_BYTES_MAX;
+/// Longest reference: a frame of several answers has distances of 16 bits.
+const REFERENCE_BYTES_MAX: usize = 1 + 3;
 
 /// Why an operation was refused; it was certainly not applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +104,8 @@ pub struct Position {
 #[derive(Debug)]
 pub struct AnswerWriter<'a> {
     out: &'a mut SendBuffer,
+    /// Where references may lead; `None` where the client did not ask for them.
+    seen: Option<&'a mut Seen>,
     frame_start: usize,
     pieces_at: usize,
     state: WriterState,
@@ -95,6 +120,8 @@ struct WriterState {
     count_at: usize,
     answers: u16,
     next: Position,
+    /// Where the last value's answer begins; it ends where nothing more is filled.
+    value_at: usize,
 }
 
 /// A state of an [`AnswerWriter`] to go back to.
@@ -109,7 +136,7 @@ impl<'a> AnswerWriter<'a> {
         out.put_varint(id);
         out.put(&[0]);
         let pieces_at = out.filled;
-        out.put(&[0; 2]);
+        out.put(&[0; PIECES_BYTES]);
         let next = Position {
             group: 0,
             operation: 0,
@@ -120,13 +147,45 @@ impl<'a> AnswerWriter<'a> {
             count_at: 0,
             answers: 0,
             next,
+            value_at: 0,
         };
         Self {
             out,
+            seen: None,
             frame_start,
             pieces_at,
             state,
         }
+    }
+
+    /// Lets the frame's repeated values be references, if there is a `seen`.
+    #[must_use]
+    pub fn referring(mut self, mut seen: Option<&'a mut Seen>) -> Self {
+        if let Some(seen) = &mut seen {
+            seen.clear();
+        }
+        self.seen = seen;
+        self
+    }
+
+    /// Makes the frame one that tells the server's time: to be called before the first answer.
+    #[must_use]
+    pub fn timed(mut self) -> Self {
+        debug_assert!(self.is_empty());
+        let tag_at = self.frame_start + LENGTH_BYTES;
+        self.out.patch(tag_at, &[TAG_TIMED_ANSWER]);
+        self.out.put(&[0; SERVER_TIME_BYTES]);
+        self.state.filled = self.out.filled;
+        self
+    }
+
+    /// Tells how long the server took, in a frame that is [`timed`](Self::timed).
+    pub fn took(&mut self, server_time: Duration) {
+        let tag_at = self.frame_start + LENGTH_BYTES;
+        debug_assert_eq!(self.out.bytes[tag_at], TAG_TIMED_ANSWER);
+        let nanos = u64::try_from(server_time.as_nanos()).unwrap_or(u64::MAX);
+        let time_at = self.pieces_at + PIECES_BYTES;
+        self.out.patch(time_at, &nanos.to_le_bytes());
     }
 
     /// Whether no answer has been written yet.
@@ -160,7 +219,39 @@ impl<'a> AnswerWriter<'a> {
         self.out.bytes[at] = TAG_VALUE;
         let value_at = crate::wire::put_varint(&mut self.out.bytes, at + 1, value_bytes as u64);
         self.state.filled = value_at + value_bytes;
+        self.state.value_at = at;
         Some(&mut self.out.bytes[value_at..value_at + value_bytes])
+    }
+
+    /// Makes the value that was just written a reference, if references are allowed and the frame
+    /// holds the same bytes already. `record` tells where to look: any number that is the same for
+    /// the same record, and seldom for others.
+    #[inline]
+    pub fn refer(&mut self, record: u64) {
+        if self.seen.is_some() {
+            self.refer_back(record);
+        }
+    }
+
+    fn refer_back(&mut self, record: u64) {
+        let Some(seen) = self.seen.as_deref_mut() else {
+            return;
+        };
+        let (at, filled) = (self.state.value_at, self.state.filled);
+        if filled - at <= REFERENCE_BYTES_MAX {
+            return;
+        }
+        if let Some(offset) = seen.find(record) {
+            let distance = at - (self.frame_start + offset);
+            let (before, answer) = self.out.bytes[..filled].split_at(at);
+            if before[at - distance..].starts_with(answer) {
+                let bytes = &mut self.out.bytes;
+                bytes[at] = TAG_REFERENCE;
+                self.state.filled = crate::wire::put_varint(bytes, at + 1, distance as u64);
+                return;
+            }
+        }
+        seen.set(record, at - self.frame_start);
     }
 
     /// Answers with anything; a value is copied.
@@ -189,16 +280,15 @@ impl<'a> AnswerWriter<'a> {
         true
     }
 
-    /// Ends the frame and gives the buffer back; `last` marks the frame with the request's last
+    /// Ends the frame; `last` marks the frame with the request's last
     /// answer.
-    pub fn finish(mut self, last: bool) -> &'a mut SendBuffer {
+    pub fn finish(mut self, last: bool) {
         self.close_piece();
         self.out.filled = self.state.filled;
         self.out.patch(self.pieces_at - 1, &[u8::from(last)]);
         self.out
             .patch(self.pieces_at, &self.state.pieces.to_le_bytes());
         self.out.end_frame(self.frame_start);
-        self.out
     }
 
     #[inline]
@@ -266,9 +356,40 @@ pub struct AnswerFrame<'a> {
     pub id: u64,
     /// Whether the request's last answer is in this frame.
     pub last: bool,
+    /// What was read as references so far.
+    pub references: References,
+    /// How long the server took, where it tells.
+    pub server_time: Option<Duration>,
     pieces_left: u16,
     answers_left: u16,
     reader: Reader<'a>,
+}
+
+/// Answers that refer back to a value in their frame.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct References {
+    /// Number of them.
+    pub answers: u64,
+    /// Bytes of the values that were not sent again.
+    pub value_bytes: u64,
+}
+
+impl std::ops::AddAssign for References {
+    fn add_assign(&mut self, other: Self) {
+        self.answers += other.answers;
+        self.value_bytes += other.value_bytes;
+    }
+}
+
+impl std::ops::Sub for References {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            answers: self.answers - earlier.answers,
+            value_bytes: self.value_bytes - earlier.value_bytes,
+        }
+    }
 }
 
 /// What stands in front of a piece's answers.
@@ -287,10 +408,19 @@ impl<'a> AnswerFrame<'a> {
     /// When the body is no answer or ends inside its header.
     pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader { bytes: body, at: 0 };
-        let (id, last, pieces_left) = reader.header(TAG_ANSWER, "piece count")?;
+        let timed = body.first() == Some(&TAG_TIMED_ANSWER);
+        let tag = if timed { TAG_TIMED_ANSWER } else { TAG_ANSWER };
+        let (id, last, pieces_left) = reader.header(tag, "piece count")?;
+        let server_time = match timed {
+            true => Some(reader.array("server time")?),
+            false => None,
+        };
+        let server_time = server_time.map(|nanos| Duration::from_nanos(u64::from_le_bytes(nanos)));
         Ok(Self {
             id,
             last,
+            references: References::default(),
+            server_time,
             pieces_left,
             answers_left: 0,
             reader,
@@ -352,6 +482,7 @@ impl<'a> AnswerFrame<'a> {
                 owner: self.reader.count(u32::MAX as usize, "owner")? as u32,
                 epoch: self.reader.varint("epoch")?,
             }),
+            TAG_REFERENCE => Answer::Value(self.read_reference()?),
             tag => {
                 return Err(Malformed::Unknown {
                     what: "answer tag",
@@ -360,6 +491,32 @@ impl<'a> AnswerFrame<'a> {
             }
         };
         Ok(Some(answer))
+    }
+
+    /// The value that the reference whose tag was just read leads to.
+    #[inline(never)]
+    fn read_reference(&mut self) -> Result<&'a [u8], Malformed> {
+        let at = self.reader.at - 1;
+        let distance = self.reader.count(FRAME_BYTES, "distance")?;
+        within("distance", distance, 1, at)?;
+        let mut earlier = Reader {
+            bytes: &self.reader.bytes[..at],
+            at: at - distance,
+        };
+        let tag = earlier.byte("answer tag")?;
+        if tag != TAG_VALUE {
+            return Err(Malformed::Unknown {
+                what: "tag of an answer that is referred to",
+                value: tag.into(),
+            });
+        }
+        let value_bytes = earlier.count(VALUE_BYTES_MAX, "value length")?;
+        let value = earlier.slice(value_bytes, "value that is referred to")?;
+        self.references += References {
+            answers: 1,
+            value_bytes: value_bytes as u64,
+        };
+        Ok(value)
     }
 }
 

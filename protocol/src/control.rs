@@ -10,6 +10,9 @@
 //! Where the feature [`FEATURE_STATUS`] is in force, a client may ask for the server's status at any
 //! time: its clock, its machine and the CPU time of its threads.
 //!
+//! Where [`FEATURE_SERVER_TIME`] is in force, every answer frame tells how long the server took, see
+//! [`answer`](crate::answer).
+//!
 //! An error frame is the last on its connection: the server closes behind it.
 
 use crate::buffer::SendBuffer;
@@ -26,6 +29,10 @@ pub const VERSION: u16 = 1;
 
 /// The server answers [`Control::StatusRequest`].
 pub const FEATURE_STATUS: u64 = 1;
+/// The server may answer with references back, see [`answer`](crate::answer).
+pub const FEATURE_REFERENCES: u64 = 2;
+/// Answer frames tell the server's time.
+pub const FEATURE_SERVER_TIME: u64 = 4;
 
 /// The client's first frame.
 #[derive(Debug, Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]

@@ -7,6 +7,7 @@
 //!     5 Request                                                                     see `request`
 //!     6 Answer                                                                      see `answer`
 //!     7 StatusRequest   8 Status                                                    see `control`
+//!     9 TimedAnswer                                                                 see `answer`
 //! ```
 //!
 //! A body that is not used up to its last byte is malformed. A frame longer than
@@ -21,6 +22,7 @@ pub(crate) const TAG_REQUEST: u8 = 5;
 pub(crate) const TAG_ANSWER: u8 = 6;
 const TAG_STATUS_REQUEST: u8 = 7;
 const TAG_STATUS: u8 = 8;
+pub(crate) const TAG_TIMED_ANSWER: u8 = 9;
 
 /// What a body is, by its tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +87,7 @@ pub fn kind(body: &[u8]) -> Result<Kind, Malformed> {
         None => Err(Malformed::Truncated("tag")),
         Some(0..TAG_REQUEST | TAG_STATUS_REQUEST..=TAG_STATUS) => Ok(Kind::Control),
         Some(&TAG_REQUEST) => Ok(Kind::Request),
-        Some(&TAG_ANSWER) => Ok(Kind::Answer),
+        Some(&(TAG_ANSWER | TAG_TIMED_ANSWER)) => Ok(Kind::Answer),
         Some(&tag) => Err(Malformed::Unknown {
             what: "frame tag",
             value: u64::from(tag),

@@ -25,9 +25,10 @@ pub mod limits;
 pub mod map;
 pub mod placement;
 pub mod request;
+mod seen;
 mod wire;
 
-pub use answer::{Answer, AnswerFrame, AnswerWriter, Position, Refusal};
+pub use answer::{Answer, AnswerFrame, AnswerWriter, Position, References, Refusal};
 pub use buffer::{ReceiveBuffer, SendBuffer};
 pub use control::{ClientHello, Control, Counters, ErrorFrame, ServerHello, ServerLimits, Status};
 pub use frame::Malformed;
@@ -35,3 +36,4 @@ pub use key::Key;
 pub use map::{MapError, PartitionMap};
 pub use placement::placement;
 pub use request::{Operation, RequestCursor, RequestFrame, RequestWriter};
+pub use seen::Seen;

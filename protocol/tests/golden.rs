@@ -10,11 +10,12 @@ use batchkv_protocol::limits::FRAME_BYTES;
 use batchkv_protocol::map::Ownership;
 use batchkv_protocol::{
     Answer, AnswerWriter, ClientHello, Control, Counters, ErrorFrame, Position, Refusal,
-    RequestWriter, SendBuffer, ServerHello, ServerLimits, Status,
+    RequestWriter, Seen, SendBuffer, ServerHello, ServerLimits, Status,
 };
 use bincode::enc::Encoder;
 use bincode::error::EncodeError;
 use bincode::{Encode, config};
+use std::time::Duration;
 
 /// A sequence whose length stands elsewhere: its items, one after the other.
 struct Bare<T>(Vec<T>);
@@ -71,6 +72,13 @@ enum Frame {
         machine: u64,
         threads_cpu_micros: Vec<u64>,
     },
+    TimedAnswer {
+        id: u64,
+        last: bool,
+        pieces: [u8; 2],
+        server_nanos: [u8; 8],
+        pieces_items: Bare<Piece>,
+    },
 }
 
 #[derive(Encode)]
@@ -106,6 +114,7 @@ enum AnswerItem {
     Deleted { existed: bool },
     Refused(u8),
     WrongOwner { owner: u32, epoch: u64 },
+    Reference { distance: u32 },
 }
 
 fn assert_same(out: &SendBuffer, oracle: &Frame) {
@@ -268,6 +277,43 @@ fn requests() {
 }
 
 #[test]
+fn answers_that_refer_back() {
+    let (mut out, mut seen) = (SendBuffer::default(), Seen::default());
+    let mut writer = AnswerWriter::begin(&mut out, 5).referring(Some(&mut seen));
+    for (operation, byte) in [1, 2, 1, 1].into_iter().enumerate() {
+        let position = Position {
+            group: 0,
+            operation: operation as u32,
+        };
+        writer.value(position, 200).unwrap().fill(byte);
+        writer.refer(byte.into());
+    }
+    writer.finish(true);
+
+    // A value's answer is its tag, its length and 200 bytes; a reference is its tag and a distance.
+    let items = vec![
+        AnswerItem::Value(vec![1; 200]),
+        AnswerItem::Value(vec![2; 200]),
+        AnswerItem::Reference { distance: 2 * 202 },
+        AnswerItem::Reference {
+            distance: 2 * 202 + 4,
+        },
+    ];
+    let oracle = Frame::Answer {
+        id: 5,
+        last: true,
+        pieces: 1_u16.to_le_bytes(),
+        pieces_items: Bare(vec![Piece {
+            group: 0,
+            first: 0,
+            answers: 4_u16.to_le_bytes(),
+            items: Bare(items),
+        }]),
+    };
+    assert_same(&out, &oracle);
+}
+
+#[test]
 fn answers() {
     let mut out = SendBuffer::default();
     let mut writer = AnswerWriter::begin(&mut out, 5);
@@ -316,6 +362,33 @@ fn answers() {
         last: false,
         pieces: 2_u16.to_le_bytes(),
         pieces_items: Bare(pieces),
+    };
+    assert_same(&out, &oracle);
+}
+
+#[test]
+fn answers_that_tell_the_servers_time() {
+    let mut out = SendBuffer::default();
+    let mut writer = AnswerWriter::begin(&mut out, 300).timed();
+    let first = Position {
+        group: 7,
+        operation: 0,
+    };
+    assert!(writer.answer(first, Answer::Stored));
+    writer.took(Duration::from_nanos(1 << 40));
+    writer.finish(true);
+    let piece = Piece {
+        group: 7,
+        first: 0,
+        answers: 1_u16.to_le_bytes(),
+        items: Bare(vec![AnswerItem::Stored]),
+    };
+    let oracle = Frame::TimedAnswer {
+        id: 300,
+        last: true,
+        pieces: 1_u16.to_le_bytes(),
+        server_nanos: (1_u64 << 40).to_le_bytes(),
+        pieces_items: Bare(vec![piece]),
     };
     assert_same(&out, &oracle);
 }

@@ -8,10 +8,12 @@
 use batchkv_protocol::limits::{FRAME_BYTES, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use batchkv_protocol::{
     Answer, AnswerFrame, AnswerWriter, Control, Malformed, Operation, PartitionMap, Position,
-    ReceiveBuffer, Refusal, RequestFrame, RequestWriter, SendBuffer, frame,
+    ReceiveBuffer, References, Refusal, RequestFrame, RequestWriter, Seen, SendBuffer, frame,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::collections::HashMap;
+use std::time::Duration;
 
 #[derive(Debug, Clone)]
 enum Owned {
@@ -131,9 +133,12 @@ fn read_any(body: &[u8]) -> Result<(), Malformed> {
     }
 }
 
-fn sample_answers() -> SendBuffer {
-    let mut out = SendBuffer::default();
-    let mut writer = AnswerWriter::begin(&mut out, 9);
+fn sample_answers(server_time: Option<Duration>) -> SendBuffer {
+    let (mut out, mut seen) = (SendBuffer::default(), Seen::default());
+    let mut writer = AnswerWriter::begin(&mut out, 9).referring(Some(&mut seen));
+    if server_time.is_some() {
+        writer = writer.timed();
+    }
     let all = [
         Answer::Value(b"some value"),
         Answer::Missing,
@@ -151,10 +156,21 @@ fn sample_answers() -> SendBuffer {
                 },
                 *answer
             ));
+            if let Answer::Value(_) = answer {
+                writer.refer(1);
+            }
         }
+    }
+    if let Some(server_time) = server_time {
+        writer.took(server_time);
     }
     writer.finish(true);
     out
+}
+
+/// Bodies of each form that answers have.
+fn sample_answer_bodies() -> [Vec<u8>; 2] {
+    [None, Some(Duration::from_nanos(u64::MAX))].map(|time| body(&sample_answers(time)))
 }
 
 fn body(out: &SendBuffer) -> Vec<u8> {
@@ -179,14 +195,65 @@ proptest! {
     }
 
     #[test]
+    fn answers_are_the_same_with_references(
+        // Record and version: versions of a record differ in their bytes, and all have a few lengths.
+        gets in vec((0..20_u64, 0..3_u8), 1..400),
+        bytes in prop_oneof![0..10_usize, 100..110_usize, 250..2000_usize],
+    ) {
+        let value = |&(record, version): &(u64, u8)| vec![record as u8 ^ version; bytes];
+        let (mut out, mut seen) = (SendBuffer::default(), Seen::default());
+        let mut writer = AnswerWriter::begin(&mut out, 1).referring(Some(&mut seen));
+        for (number, get) in gets.iter().enumerate() {
+            let position = Position { group: 0, operation: number as u32 };
+            while !writer.answer(position, Answer::Value(&value(get))) {
+                writer.finish(false);
+                writer = AnswerWriter::begin(&mut out, 1).referring(Some(&mut seen));
+            }
+            writer.refer(get.0);
+        }
+        writer.finish(true);
+        let (mut frames, mut read, mut references) = (receive(out.pending()), Vec::new(), References::default());
+        while let Some(body) = frames.body().unwrap() {
+            prop_assert!(body.len() + 4 <= FRAME_BYTES);
+            let mut answers = AnswerFrame::parse(body).unwrap();
+            while answers.next_piece().unwrap().is_some() {
+                while let Some(answer) = answers.next_answer().unwrap() {
+                    let Answer::Value(value) = answer else { panic!("{answer:?}") };
+                    read.push(value.to_vec());
+                }
+            }
+            references += answers.references;
+            frames.consume();
+        }
+        prop_assert_eq!(read, gets.iter().map(value).collect::<Vec<_>>());
+        prop_assert_eq!(references.value_bytes, references.answers * bytes as u64);
+        // In one frame every record is sent again only when its version changed.
+        let mut last = HashMap::new();
+        let repeated = gets.iter().filter(|get| last.insert(get.0, get.1) == Some(get.1)).count() as u64;
+        if gets.len() * (bytes + 5) < FRAME_BYTES / 2 && bytes > 3 {
+            prop_assert!(references.answers * 10 >= repeated * 9, "{references:?} of {repeated}");
+        }
+    }
+
+    #[test]
     fn garbage_is_an_error_or_a_frame(bytes in vec(any::<u8>(), 0..400)) {
         let _ = read_any(&bytes);
-        for tag in 0..=7 {
+        for tag in 0..=10 {
             let mut tagged = vec![tag];
             tagged.extend(&bytes);
             let _ = read_any(&tagged);
         }
     }
+}
+
+#[test]
+fn a_timed_frame_is_a_plain_one_with_its_time() {
+    let [plain, timed] = sample_answer_bodies();
+    assert_eq!(timed.len(), plain.len() + 8);
+    assert_eq!(read_answers(&plain), read_answers(&timed));
+    let told = |body: &[u8]| AnswerFrame::parse(body).unwrap().server_time;
+    assert_eq!(told(&plain), None);
+    assert_eq!(told(&timed), Some(Duration::from_nanos(u64::MAX)));
 }
 
 #[test]
@@ -196,7 +263,8 @@ fn every_truncation_is_incomplete_or_malformed() {
         Owned::Get(vec![3; 9]),
         Owned::Delete(vec![4]),
     ];
-    for whole in [body(&write_request(&operations)), body(&sample_answers())] {
+    let [plain, timed] = sample_answer_bodies();
+    for whole in [body(&write_request(&operations)), plain, timed] {
         read_any(&whole).unwrap();
         for end in 0..whole.len() {
             assert!(read_any(&whole[..end]).is_err(), "cut at {end}");
@@ -218,7 +286,8 @@ fn no_flipped_bit_panics() {
         Owned::Get(vec![3; 9]),
         Owned::Delete(vec![4]),
     ];
-    for mut bytes in [body(&write_request(&operations)), body(&sample_answers())] {
+    let [plain, timed] = sample_answer_bodies();
+    for mut bytes in [body(&write_request(&operations)), plain, timed] {
         for at in 0..bytes.len() {
             for flip in 1..=255 {
                 bytes[at] ^= flip;
@@ -270,6 +339,36 @@ fn forged_lengths_and_counts_are_named() {
     let mut huge_key = plain.clone();
     huge_key[14] = 253;
     assert!(read_request(&huge_key).is_err());
+}
+
+#[test]
+fn forged_references_are_named() {
+    let sample = body(&sample_answers(None));
+    // tag, id, last, pieces (2), group, first, answers (2): then the first answer.
+    let answer_at = 9;
+    let second = sample
+        .windows(2)
+        .position(|bytes| bytes[0] == 6 && usize::from(bytes[1]) > answer_at)
+        .unwrap();
+    // Behind the value's answer: its tag, its length and 10 bytes.
+    let missing_at = answer_at + 12;
+    for (distance, expected) in [
+        (0, "distance is 0: allowed are 1 to"),
+        (250, "distance is 250: allowed are 1 to"),
+        (
+            (second - missing_at) as u8,
+            "unknown tag of an answer that is referred to",
+        ),
+    ] {
+        let mut forged = sample.clone();
+        forged[second + 1] = distance;
+        let error = read_answers(&forged).unwrap_err().to_string();
+        assert!(error.contains(expected), "{distance}: {error}");
+    }
+    // The value that is referred to may not reach to the reference, let alone beyond.
+    let mut forged = sample;
+    forged[answer_at + 1] = 250;
+    assert!(read_answers(&forged).is_err());
 }
 
 #[test]

@@ -23,7 +23,7 @@ use std::cell::Cell;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use batchkv_protocol::Status;
 use batchkv_protocol::limits::{DRAIN_TIME_MAX, SOCKET_SEND_BYTES, SOCKET_UNSENT_BYTES};
@@ -115,6 +115,7 @@ pub async fn serve<E: Engine>(
         threads: config.threads as u32,
         map: config.map,
         status,
+        clock: Instant::now,
     });
     let budget = Arc::new(Budget::new(config.buffer_bytes_max));
     let mut threads = Vec::with_capacity(config.threads);

@@ -279,6 +279,7 @@ impl<'a, E: Engine> Connection<'a, E> {
             return Err(End::Gone);
         }
         self.read_at = Instant::now();
+        self.session.read_at(self.read_at);
         self.input.filled(received);
         self.bytes_received += received as u64;
         Ok(())

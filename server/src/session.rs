@@ -1,4 +1,5 @@
-//! One connection's conversation, bytes in and bytes out: no socket, no clock, no thread.
+//! One connection's conversation, bytes in and bytes out: no socket, no thread, and no clock but the one
+//! that it is handed for peers who want to know how long the server takes.
 //!
 //! [`Session::advance`] uses the frames that have come and writes answers until its input, or the
 //! room that it was given for output, runs out. A request frame is checked whole before anything of
@@ -7,8 +8,11 @@
 //! lock and never a value: a get is executed when there is room for its answer.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use batchkv_protocol::control::{FEATURE_STATUS, MAGIC, VERSION};
+use batchkv_protocol::control::{
+    FEATURE_REFERENCES, FEATURE_SERVER_TIME, FEATURE_STATUS, MAGIC, VERSION,
+};
 use batchkv_protocol::frame::Kind;
 use batchkv_protocol::limits::{
     ERROR_TEXT_BYTES_MAX, GROUPS_PER_REQUEST_MAX, OPERATIONS_PER_REQUEST_MAX, REQUESTS_OPEN_MAX,
@@ -16,11 +20,14 @@ use batchkv_protocol::limits::{
 use batchkv_protocol::request::GroupHeader;
 use batchkv_protocol::{
     Answer, AnswerWriter, ClientHello, Control, Counters, ErrorFrame, Malformed, PartitionMap,
-    Position, ReceiveBuffer, Refusal, RequestCursor, RequestFrame, SendBuffer, ServerHello,
+    Position, ReceiveBuffer, Refusal, RequestCursor, RequestFrame, Seen, SendBuffer, ServerHello,
     ServerLimits, Status, frame,
 };
 
 use crate::store::{Engine, Placed, WINDOW_OPERATIONS};
+
+/// What this server can do for a client that offers it.
+const FEATURES: u64 = FEATURE_STATUS | FEATURE_REFERENCES | FEATURE_SERVER_TIME;
 
 /// What a server says of itself to every client.
 #[derive(Debug)]
@@ -33,6 +40,8 @@ pub struct Identity {
     pub map: PartitionMap,
     /// Looks at clock, machine and threads when a client asks for them.
     pub status: fn() -> Status,
+    /// Read once an answer frame, where it tells the server's time.
+    pub clock: fn() -> Instant,
 }
 
 /// Why [`Session::advance`] came back.
@@ -69,8 +78,14 @@ pub struct Session {
     identity: Arc<Identity>,
     greeted: bool,
     failed: bool,
+    /// Whether answer frames tell the server's time.
+    timed: bool,
+    /// When the last byte of the input's complete frames was read.
+    read_at: Option<Instant>,
     counters: Counters,
     frames: u64,
+    /// There where the client understands references.
+    seen: Option<Seen>,
     open: Vec<OpenRequest>,
     current: Option<CurrentFrame>,
 }
@@ -111,8 +126,11 @@ impl Session {
             identity,
             greeted: false,
             failed: false,
+            timed: false,
+            read_at: None,
             counters: Counters::default(),
             frames: 0,
+            seen: None,
             open: Vec::new(),
             current: None,
         }
@@ -122,6 +140,12 @@ impl Session {
     #[must_use]
     pub fn is_greeted(&self) -> bool {
         self.greeted
+    }
+
+    /// Takes note of when the input's last bytes were read. A peer is read from again only when none of
+    /// its frames is complete, so this is the time of all that are.
+    pub fn read_at(&mut self, time: Instant) {
+        self.read_at = Some(time);
     }
 
     /// What was served on this connection so far.
@@ -196,6 +220,8 @@ impl Session {
             Ok(Control::ClientHello(hello)) if !self.greeted => {
                 self.check_hello(&hello)?;
                 self.greeted = true;
+                self.seen = (hello.features & FEATURE_REFERENCES != 0).then(Seen::default);
+                self.timed = hello.features & FEATURE_SERVER_TIME != 0;
                 self.identity.answer_to(&hello).write(out);
             }
             Ok(Control::CountersRequest) if self.greeted => {
@@ -283,9 +309,13 @@ impl Session {
         out: &mut SendBuffer,
         output_bytes: usize,
     ) -> Result<bool, Fault> {
+        let took = || {
+            let read_at = self.read_at.filter(|_| self.timed)?;
+            Some((self.identity.clock)().saturating_duration_since(read_at))
+        };
         let place = &mut current.place;
         let mut window = Vec::with_capacity(WINDOW_OPERATIONS);
-        let mut writer = AnswerWriter::begin(out, current.id);
+        let mut writer = begin(out, current.id, self.timed, &mut self.seen);
         loop {
             let fits = if place.refused.is_some() {
                 place.refuse(&mut writer, &mut self.counters)
@@ -294,7 +324,7 @@ impl Session {
                 window.clear();
                 place.fill(&self.identity, body, &mut window)?;
                 if window.is_empty() && place.refused.is_none() {
-                    writer.finish(current.last);
+                    finish(writer, took(), current.last);
                     return Ok(true);
                 }
                 let applied = engine.apply(&window, &mut writer, &mut self.counters);
@@ -306,14 +336,32 @@ impl Session {
                 fits
             };
             if !fits {
-                let out = writer.finish(false);
+                finish(writer, took(), false);
                 if out.pending().len() >= output_bytes {
                     return Ok(false);
                 }
-                writer = AnswerWriter::begin(out, current.id);
+                writer = begin(out, current.id, self.timed, &mut self.seen);
             }
         }
     }
+}
+
+/// Begins a frame of answers as the connection's features want it.
+fn begin<'a>(
+    out: &'a mut SendBuffer,
+    id: u64,
+    timed: bool,
+    seen: &'a mut Option<Seen>,
+) -> AnswerWriter<'a> {
+    let writer = AnswerWriter::begin(out, id).referring(seen.as_mut());
+    if timed { writer.timed() } else { writer }
+}
+
+fn finish(mut writer: AnswerWriter<'_>, took: Option<Duration>, last: bool) {
+    if let Some(took) = took {
+        writer.took(took);
+    }
+    writer.finish(last);
 }
 
 impl Identity {
@@ -321,7 +369,7 @@ impl Identity {
         Control::ServerHello(ServerHello {
             magic: MAGIC,
             version: VERSION,
-            features: hello.features & FEATURE_STATUS,
+            features: hello.features & FEATURES,
             server_index: self.server_index,
             threads: self.threads,
             limits: ServerLimits::BUILT_IN,

@@ -3,6 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
 
 use batchkv_protocol::control::{MAGIC, VERSION};
 use batchkv_protocol::{
@@ -80,6 +81,7 @@ fn operations_allocate_nothing() {
         threads: 1,
         map: map.clone(),
         status: Status::default,
+        clock: Instant::now,
     };
     let engine = Partitioned::new(256, None);
     let mut session = Session::new(Arc::new(identity));

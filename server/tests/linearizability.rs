@@ -106,10 +106,11 @@ fn random_batch(
 
 /// One client: batches one after the other, with values of its own. Gives what happened, with the
 /// index of the key.
+/// Every other client lets repeated answers be references.
 async fn hammer(address: &str, number: u64, clock: Instant) -> Vec<(usize, Event)> {
-    let client = Client::connect(&[address], Options::default())
-        .await
-        .unwrap();
+    let mut options = Options::default();
+    options.connect.dedup_answers = number.is_multiple_of(2);
+    let client = Client::connect(&[address], options).await.unwrap();
     let mut random = Random::new(&[number]);
     let mut values = number << 32..;
     let mut events = Vec::new();

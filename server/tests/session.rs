@@ -7,9 +7,12 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use batchkv_protocol::control::{FEATURE_REFERENCES, FEATURE_SERVER_TIME};
 use batchkv_protocol::limits::{
     FRAME_BYTES, OPERATIONS_PER_REQUEST_MAX, REQUESTS_OPEN_MAX, VALUE_BYTES_MAX,
 };
@@ -38,13 +41,33 @@ struct Bench {
     sent: Vec<u8>,
 }
 
+const TICK: Duration = Duration::from_millis(1);
+
+thread_local! {
+    /// What a session's clock says next.
+    static CLOCK: Cell<Instant> = Cell::new(Instant::now());
+}
+
+/// A clock that goes on by a tick whenever it is read.
+fn clock() -> Instant {
+    let now = CLOCK.get() + TICK;
+    CLOCK.set(now);
+    now
+}
+
 impl Bench {
     fn new() -> Self {
+        Self::offering(0)
+    }
+
+    /// With a client that offers these features.
+    fn offering(features: u64) -> Self {
         let identity = Arc::new(Identity {
             server_index: 0,
             threads: 1,
             map: map(),
             status: Status::default,
+            clock,
         });
         let mut bench = Self {
             session: Session::new(identity),
@@ -53,7 +76,8 @@ impl Bench {
             out: SendBuffer::default(),
             sent: Vec::new(),
         };
-        assert_eq!(bench.feed(&common::hello(1, 1), usize::MAX), Progress::Idle);
+        let hello = common::hello_offering(features);
+        assert_eq!(bench.feed(&hello, usize::MAX), Progress::Idle);
         assert!(matches!(
             bench.controls().as_slice(),
             [Control::ServerHello(_)]
@@ -218,10 +242,11 @@ proptest! {
         steps in steps(),
         cuts in vec(1..5000_usize, 1..20),
         limit in prop_oneof![1..3000_usize, Just(usize::MAX)],
+        features in (0..4_u64).prop_map(|bits| bits * FEATURE_REFERENCES),
     ) {
         let (bytes, positions) = write(7, &steps);
         let (expected, counters) = expect(&steps);
-        let mut bench = Bench::new();
+        let mut bench = Bench::offering(features);
         let (mut left, mut cuts) = (bytes.as_slice(), cuts.iter().cycle());
         while !left.is_empty() {
             let (piece, rest) = left.split_at(left.len().min(*cuts.next().unwrap()));
@@ -233,6 +258,8 @@ proptest! {
         for (index, body) in bodies.iter().enumerate() {
             let mut frame = AnswerFrame::parse(body).unwrap();
             prop_assert_eq!(frame.id, 7);
+            let timed = features & FEATURE_SERVER_TIME != 0;
+            prop_assert_eq!(frame.server_time.is_some(), timed);
             prop_assert_eq!(frame.last, index + 1 == bodies.len());
             let mut answers = 0;
             while let Some(piece) = frame.next_piece().unwrap() {
@@ -244,6 +271,7 @@ proptest! {
                     answers += 1;
                 }
             }
+            prop_assert!(features & FEATURE_REFERENCES != 0 || frame.references.answers == 0);
             prop_assert!(body.len() + 4 <= FRAME_BYTES || answers == 1);
         }
         prop_assert_eq!(answered.len(), steps.len());
@@ -264,6 +292,28 @@ fn status_is_told_to_those_who_ask_for_it() {
     assert_eq!(bench.feed(ask.pending(), 1), Progress::Idle);
     let told = Control::decode(&bench.bodies().pop().unwrap());
     assert_eq!(told, Ok(Control::Status(Status::default())));
+}
+
+#[test]
+fn the_servers_time_is_told_to_those_who_want_it() {
+    let steps: Vec<Step> = (0..3).map(|_| Step::Put(1, 40_000)).collect();
+    let gets = vec![Step::Get(1); 3];
+    let asked = |bench: &mut Bench| {
+        bench.feed(&write(1, &steps).0, usize::MAX);
+        bench.sent.clear();
+        let read_at = CLOCK.get();
+        bench.session.read_at(read_at);
+        bench.feed(&write(2, &gets).0, 1);
+        let bodies = bench.bodies();
+        let time = |body: &Vec<u8>| AnswerFrame::parse(body).unwrap().server_time;
+        let ticks = (CLOCK.get() - read_at).as_millis();
+        (bodies.iter().map(time).collect::<Vec<_>>(), ticks)
+    };
+    // A value a frame; all were asked for by what was read at one time.
+    let told = asked(&mut Bench::offering(FEATURE_SERVER_TIME));
+    assert_eq!(told, ([1, 2, 3].map(|n| Some(n * TICK)).into(), 3));
+    // Without the feature no clock is read.
+    assert_eq!(asked(&mut Bench::new()), (vec![None; 3], 0));
 }
 
 #[test]

@@ -149,6 +149,10 @@ pub(crate) struct RunArgs {
     /// Does not check the values that are read; qualifies the run
     #[arg(long)]
     pub(crate) no_verify: bool,
+    /// Lets servers answer a repeated get by a reference to the value that its frame holds already;
+    /// qualifies the run
+    #[arg(long)]
+    pub(crate) dedup_answers: bool,
     /// Serves figures for Prometheus there, at /metrics; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) metrics_listen: Option<String>,
@@ -159,6 +163,10 @@ pub(crate) struct RunArgs {
     /// with small batches on the hottest sampled ones, and checks that each can be of an atomic register
     #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
     pub(crate) check_linearizability: Option<String>,
+    /// Lets the servers tell in their answers how long they took, so that the service time is split into
+    /// the servers' and the network's
+    #[arg(long)]
+    pub(crate) server_time: bool,
     /// Exits 3 if the run is only QUALIFIED
     #[arg(long)]
     pub(crate) strict: bool,

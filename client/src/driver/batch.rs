@@ -4,7 +4,7 @@
 //! the memory of an ended batch is the next one's.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use batchkv_client::exchange::{Exchange, Lost, OperationKind, WrongKind};
 use batchkv_protocol::{Answer, Key, RequestWriter};
@@ -181,6 +181,8 @@ pub(crate) struct Batch {
     parts: Parts,
     /// Steps that were answered.
     answered_steps: usize,
+    /// How long the server took for the last frame of answers, where it tells.
+    server_time: Option<Duration>,
     /// What was answered since the last frame's end.
     gain: Gain,
     /// What was answered at all.
@@ -206,6 +208,7 @@ impl Batch {
             sending,
             parts,
             answered_steps: 0,
+            server_time: None,
             gain: Gain::default(),
             answered: Kinds::default(),
         }
@@ -395,6 +398,10 @@ impl Batch {
             latencies.record(Part::Queue, queue, count);
             let service = now.saturating_duration_since(frame.written);
             latencies.record(Part::Service, service, count);
+            if let Some(server) = self.server_time {
+                latencies.record(Part::Server, server, count);
+                latencies.record(Part::Network, service.saturating_sub(server), count);
+            }
             left -= count;
             begin += of_frame;
         }
@@ -493,6 +500,10 @@ impl Exchange for Batch {
             end: before + operations,
             written: Instant::now(),
         });
+    }
+
+    fn served(&mut self, server_time: Duration) {
+        self.server_time = Some(server_time);
     }
 
     fn answered(&mut self, operations: usize) {

@@ -15,6 +15,7 @@ use batchkv_workload::{Kind, Options, Share, Spec, SpecError, WatchList};
 use super::args::RunArgs;
 use super::recorder::{EVENTS_MAX, Recorder};
 use super::schedule::{Arrivals, Offer};
+use super::screen::counted;
 
 const HOSTS_DEFAULT: &str = "127.0.0.1:8080";
 const TASKS_DEFAULT: u32 = 128;
@@ -82,6 +83,10 @@ pub(crate) struct Config {
     pub(crate) warmup_secs: u64,
     pub(crate) load: bool,
     pub(crate) verify: bool,
+    /// Repeated answers may be references.
+    pub(crate) dedup_answers: bool,
+    /// Whether servers tell how long they took.
+    pub(crate) server_time: bool,
     pub(crate) place: Place,
     pub(crate) output: Option<PathBuf>,
     /// Where figures for Prometheus are served.
@@ -145,6 +150,8 @@ impl Config {
             warmup_secs: number("warmup-secs", warmup.0, warmup.1, 0, warmup.2)?,
             load: !args.no_load,
             verify: !args.no_verify,
+            dedup_answers: args.dedup_answers,
+            server_time: args.server_time,
             place,
             output: args.output.as_ref().map(PathBuf::from),
             metrics_listen: metrics_listen(args)?,
@@ -169,6 +176,7 @@ impl Config {
             ("warmup-secs", self.warmup_secs.to_string()),
             ("load", self.load.to_string()),
             ("verify", self.verify.to_string()),
+            ("dedup-answers", self.dedup_answers.to_string()),
             ("check-linearizability", self.watched_share()),
             ("seed", self.seed.to_string()),
             (
@@ -182,13 +190,19 @@ impl Config {
             let linger_millis = offer.linger.as_secs_f64() * 1e3;
             flags.push(("linger", linger_millis.to_string()));
         }
+        if self.server_time {
+            flags.push(("server-time", "true".into()));
+        }
         flags
     }
 
     /// When operations begin, in words.
     pub(crate) fn pacing(&self) -> String {
         let (window, tasks, batch_size) = (self.window, self.tasks, self.batch_size);
-        let sizes = format!("window {window}, {tasks} tasks, batch {batch_size}");
+        let tasks = counted(tasks as usize, "task");
+        let sizes = format!(
+            "window {window} (unanswered batches of a task at a server), {tasks}, batch size {batch_size}"
+        );
         let Some(offer) = &self.offer else {
             return format!("closed loop, {sizes}");
         };

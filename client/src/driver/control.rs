@@ -228,7 +228,11 @@ async fn connect(
     index: usize,
     pumps: &mut JoinSet<()>,
 ) -> Result<Vec<Link>, ConnectError> {
-    let options = ConnectOptions::default();
+    let options = ConnectOptions {
+        dedup_answers: config.dedup_answers,
+        server_time: config.server_time,
+        ..ConnectOptions::default()
+    };
     let mut firsts = Vec::with_capacity(config.hosts.len());
     for host in &config.hosts {
         let (connection, pump) = open(host, &options).await?;

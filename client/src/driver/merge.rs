@@ -130,7 +130,7 @@ fn of_the_servers(summary: &Summary) -> Vec<Finding> {
         here != Some(true)
     });
     apart
-        .flat_map(|(node, _)| judge_node(&Node::new(&node.name, &node.usage)))
+        .flat_map(|(node, _)| judge_node(&Node::new(&node.name, &node.usage, false)))
         .collect()
 }
 
@@ -150,6 +150,9 @@ pub(crate) fn run_facts(series: &Series, summary: &Summary, windows: Vec<Window>
     RunFacts {
         ops: series.rows.iter().map(Row::ops).collect(),
         windows,
+        littles_law_ratio: summary
+            .littles_law_ratio
+            .filter(|_| summary.offered.is_none()),
         shares: summary.per_server.iter().map(share).collect(),
         violation: summary
             .linearizability
@@ -445,6 +448,7 @@ fn merge_summaries(clients: &[Client], series: &Series, latency: &LatencyLog) ->
         framing_bytes: merge_framing(&summaries, &counts),
         bytes_sent: sum(|s| s.bytes_sent),
         bytes_received: sum(|s| s.bytes_received),
+        reference_answers: summaries.iter().map(|s| s.reference_answers).sum(),
         counts,
         nodes: Vec::new(),
         busiest_worker: most(|s| s.busiest_worker),

@@ -159,7 +159,7 @@ fn facts(config: &Config, board: &Board, servers: &[ServerPart], ending: Ending)
         failures: ending.failures,
         interrupted: ending.interrupted,
         offered: config.offer.map(|offer| board.offered(&offer)),
-        repeated_answers: false,
+        repeated_answers: config.dedup_answers,
         busiest_worker: ending.looks.busiest_worker(),
         servers: servers.iter().map(server).collect(),
     }
@@ -178,9 +178,10 @@ fn summary(
     } = board.volume();
     // A window that ends inside a frame may have its payload but not yet its bytes.
     let framing_sent = traffic.bytes_sent.saturating_sub(payload.bytes_sent);
-    let framing_received = traffic
+    let values_received = payload
         .bytes_received
-        .saturating_sub(payload.bytes_received);
+        .saturating_sub(traffic.references.value_bytes);
+    let framing_received = traffic.bytes_received.saturating_sub(values_received);
     let secs = board.window().len() as f64;
     let rate = |count: u64| count as f64 / secs.max(1.0);
     Ok(Summary {
@@ -209,6 +210,7 @@ fn summary(
         linearizability: None,
         bytes_sent: traffic.bytes_sent,
         bytes_received: traffic.bytes_received,
+        reference_answers: config.dedup_answers.then_some(traffic.references.answers),
         counts,
         nodes: Vec::new(),
         busiest_worker: facts.busiest_worker,
@@ -224,8 +226,10 @@ fn summary(
 /// All rules that can be applied here. Several clients' seconds are judged together, when they are merged.
 fn findings(config: &Config, facts: &Facts, summary: &Summary, series: &Series) -> Vec<Finding> {
     let mut findings = judge(facts);
+    let shared = facts.servers.iter().any(|server| server.on_client_machine);
     for part in &summary.nodes {
-        findings.extend(judge_node(&Node::new("the client's machine", &part.usage)));
+        let node = Node::new("the client's machine", &part.usage, shared);
+        findings.extend(judge_node(&node));
     }
     if config.place.clients == 1 {
         let run = run_facts(series, summary, Vec::new());

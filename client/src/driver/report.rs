@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::linearizability::PartChecked;
+use super::results::nodes::{NodePart, Role};
 use super::results::summary::Summary;
 use super::screen::{counted, grouped};
 use super::verdict::Verdict;
@@ -44,13 +45,17 @@ fn figures(summary: &Summary, text: &mut String) -> std::fmt::Result {
         rate(summary.writes_per_sec),
     )?;
     match summary.hit_rate {
-        Some(hits) => writeln!(text, "hit rate    {:.4} %", hits * 100.0)?,
+        Some(hits) => writeln!(
+            text,
+            "hit rate    {:.4} % of the gets found a value",
+            hits * 100.0
+        )?,
         None => writeln!(text, "hit rate    no gets")?,
     }
     latency(summary, text)?;
     writeln!(
         text,
-        "checks      {} values checked, {} wrong; {} errors, {} unknown",
+        "checks      {} values checked, {} wrong; {} operations refused, {} of unknown outcome",
         grouped(summary.verified),
         grouped(summary.verify_failures),
         grouped(summary.errors),
@@ -67,12 +72,16 @@ fn latency(summary: &Summary, text: &mut String) -> std::fmt::Result {
         write!(text, " {name:>10}")?;
     }
     writeln!(text)?;
-    for (name, part) in [
-        ("fill", parts.fill),
-        ("queue", parts.queue),
-        ("service", parts.service),
-        ("total", total),
-    ] {
+    let lines = [
+        ("fill", Some(parts.fill)),
+        ("queue", Some(parts.queue)),
+        ("service", Some(parts.service)),
+        ("  server", parts.server),
+        ("  network", parts.network),
+        ("total", Some(total)),
+    ];
+    for (name, part) in lines {
+        let Some(part) = part else { continue };
         write!(text, "  {name:<10}")?;
         for micros in [part.mean, part.p50, part.p90, part.p99, part.p999, part.max] {
             write!(text, " {micros:>10.0}")?;
@@ -81,13 +90,20 @@ fn latency(summary: &Summary, text: &mut String) -> std::fmt::Result {
     }
     writeln!(
         text,
-        "            fill until its batch was closed, queue until its frame was written, service (network and \
-         server) until its answer was decoded"
+        "            of an operation in microseconds: fill until its batch was closed, queue until its frame was \
+         written, service (network and server) until its answer was decoded; total is all of it"
     )?;
+    if parts.server.is_some() {
+        writeln!(
+            text,
+            "            server from the reading of a request's frame to the finishing of its answers' frame, \
+             network the rest of the service, waiting in both ends' sockets included"
+        )?;
+    }
     pacing(summary, text)?;
     writeln!(
         text,
-        "            {} operations in progress on average, {:.3} of throughput x mean total",
+        "            {} operations in progress on average: {:.3} times throughput x mean total (1 by Little's law)",
         grouped(summary.in_progress_mean as u64),
         summary.littles_law_ratio.unwrap_or(f64::NAN),
     )
@@ -100,7 +116,7 @@ fn pacing(summary: &Summary, text: &mut String) -> std::fmt::Result {
     };
     writeln!(
         text,
-        "            {} operations were to arrive, {} did, {} were dropped with too many in flight; total is the \
+        "            {} operations were to arrive, {} did, {} were dropped because too many were unanswered; total is the \
          response time from the intended start, service the service time",
         grouped(offered.intended),
         grouped(offered.arrived),
@@ -145,7 +161,7 @@ fn servers(summary: &Summary, text: &mut String) -> std::fmt::Result {
     for (k, server) in summary.per_server.iter().enumerate() {
         writeln!(
             text,
-            "server {k:<4} {}: {} ops/s, {:.1} % of all",
+            "server {k:<4} {}: {} ops/s, {:.1} % of all operations",
             server.address,
             grouped(server.ops_per_sec as u64),
             server.share * 100.0
@@ -154,7 +170,8 @@ fn servers(summary: &Summary, text: &mut String) -> std::fmt::Result {
     if let Some(hottest) = summary.hottest_server {
         writeln!(
             text,
-            "hottest     server {}: {:.1} % of all; at its limit all servers together do {:.3} of an even load",
+            "hottest     server {}: {:.1} % of all operations; when it is at its limit, all servers together do {:.3} \
+             of what they could with an even load",
             hottest.server,
             hottest.share * 100.0,
             hottest.ceiling,
@@ -165,7 +182,7 @@ fn servers(summary: &Summary, text: &mut String) -> std::fmt::Result {
         let each = |bytes: u64| bytes as f64 / ops as f64;
         writeln!(
             text,
-            "network     {:.1} bytes sent and {:.1} received an operation",
+            "network     {:.1} bytes sent and {:.1} received for each operation",
             each(summary.bytes_sent),
             each(summary.bytes_received),
         )?;
@@ -173,8 +190,15 @@ fn servers(summary: &Summary, text: &mut String) -> std::fmt::Result {
     if let Some(framing) = summary.framing_bytes {
         writeln!(
             text,
-            "framing     {:.2} bytes of these an operation, {:.2} an answer; the rest is keys and values",
+            "framing     {:.2} of these bytes for each operation sent, {:.2} for each answer; the rest is keys and values",
             framing.per_operation, framing.per_answer,
+        )?;
+    }
+    if let Some(references) = summary.reference_answers {
+        writeln!(
+            text,
+            "repeats     {:.1} % of the answers refer to the same value in their frame (--dedup-answers)",
+            100.0 * references as f64 / summary.counts.asked().max(1) as f64,
         )?;
     }
     Ok(())
@@ -185,9 +209,9 @@ fn nodes(summary: &Summary, text: &mut String) -> std::fmt::Result {
         let usage = &node.usage;
         writeln!(
             text,
-            "node        {}: {:.2} of {} cores busy, {:.0} ns of the program's CPU time and {:.1} bytes \
-             of its interfaces, both ways, an operation; {:.0} MB of memory",
-            node.name,
+            "node        {}: {:.2} of {} cores busy; for each operation {:.0} ns of its program's CPU time and \
+             {:.1} bytes over its interfaces, both ways; {:.0} MB of memory",
+            named(node),
             usage.busy_cores(),
             usage.cores,
             node.cpu_ns_per_op,
@@ -200,9 +224,21 @@ fn nodes(summary: &Summary, text: &mut String) -> std::fmt::Result {
     let server = busiest.map_or("unknown".into(), |part| format!("{:.0} %", 100.0 * part));
     writeln!(
         text,
-        "threads     busiest of a client {:.0} % of the window, busiest of a server {server}",
+        "threads     part of the window in which the busiest worked: of a client {:.0} %, of a server {server}",
         100.0 * summary.busiest_worker
     )
+}
+
+/// A node with its part in the run, where its name does not tell.
+fn named(node: &NodePart) -> String {
+    let role = match node.role {
+        Role::Client => "client",
+        Role::Server => "server",
+    };
+    match node.name.starts_with(role) {
+        true => node.name.clone(),
+        false => format!("{} ({role})", node.name),
+    }
 }
 
 fn circumstances(summary: &Summary, text: &mut String) -> std::fmt::Result {
@@ -246,6 +282,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_servers_part_is_shown_where_it_is_told() {
+        let mut summary = example(1, 3).summary;
+        assert!(!report(&summary).contains("network the rest"));
+        let parts = summary.latency_parts_us.as_mut().unwrap();
+        parts.server = Some(parts.fill);
+        parts.network = Some(parts.queue);
+        let text = report(&summary);
+        for words in [
+            "\n    server           20 ",
+            "\n    network          30 ",
+            "network the rest",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    }
+
+    #[test]
     fn the_verdict_comes_first_and_the_throughput_last() {
         let mut summary = example(2, 3).summary;
         summary.verdict = Verdict::Qualified;
@@ -255,8 +308,10 @@ mod tests {
             "\nverdict     QUALIFIED: true, to be read with this in mind\n            - Because.\n"
         ));
         assert_eq!(text.lines().last(), Some("throughput 1000.00 ops/s"));
-        assert!(text.contains("10.10.1.2:8080: 0 ops/s, 0.0 % of all"));
-        assert!(text.contains("framing     2.50 bytes of these an operation, 2.25 an answer"));
+        assert!(text.contains("10.10.1.2:8080: 0 ops/s, 0.0 % of all operations"));
+        assert!(text.contains(
+            "framing     2.50 of these bytes for each operation sent, 2.25 for each answer"
+        ));
         assert!(text.contains("\n  service           200 "), "{text}");
         assert!(text.contains("closed loop, window 1\n"), "{text}");
         assert!(text.contains("3,030 operations were to arrive, 3,000 did, 30 were dropped"));

@@ -42,21 +42,15 @@ pub(crate) struct Volume {
 
 impl Volume {
     pub(crate) fn add(&mut self, other: &Self) {
-        self.traffic.bytes_sent += other.traffic.bytes_sent;
-        self.traffic.bytes_received += other.traffic.bytes_received;
-        self.payload.bytes_sent += other.payload.bytes_sent;
-        self.payload.bytes_received += other.payload.bytes_received;
+        self.traffic += other.traffic;
+        self.payload += other.payload;
         self.batches += other.batches;
     }
 
     fn since(&self, before: &Self) -> Self {
-        let difference = |now: Traffic, before: Traffic| Traffic {
-            bytes_sent: now.bytes_sent - before.bytes_sent,
-            bytes_received: now.bytes_received - before.bytes_received,
-        };
         Self {
-            traffic: difference(self.traffic, before.traffic),
-            payload: difference(self.payload, before.payload),
+            traffic: self.traffic - before.traffic,
+            payload: self.payload - before.payload,
             batches: self.batches - before.batches,
         }
     }
@@ -259,6 +253,11 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::results::latency::Part;
+    use super::super::starts::Starts;
     use super::*;
 
     fn gain(reads: u64) -> Gain {
@@ -318,6 +317,44 @@ mod tests {
         assert_eq!((tally.stage(), tally.boundary()), (Stage::Over, None));
         tally.add(t0 + SECOND * 20, 0, &gain(1));
         assert_eq!(closed(&mut tally, start + SECOND * 20), []);
+    }
+
+    proptest! {
+        /// Little's law, exactly: all operations end within the stage.
+        #[test]
+        fn operations_in_progress_add_up_to_their_latencies(
+            batches in vec((0..900_u64, 1..900_u64, 1..5_000_usize, 1..3_000_u64), 1..20),
+        ) {
+            const MICRO: Duration = Duration::from_micros(1);
+            let t0 = Instant::now();
+            let mut tally = Tally::new(1, t0);
+            tally.begin(Stage::Load, t0, Volume::default());
+            let (mut now, mut events) = (t0, Vec::new());
+            for (pause, fill, operations, service) in batches {
+                let from = now + MICRO * pause as u32;
+                now = from + MICRO * fill as u32;
+                let mut starts = Starts::default();
+                starts.add(from, now, operations);
+                let ago_nanos = (now - from).as_nanos() * operations as u128 / 2;
+                events.push((now, operations as u64, ago_nanos, None));
+                events.push((now + MICRO * service as u32, operations as u64, 0, Some(starts)));
+            }
+            events.sort_by_key(|(at, ..)| *at);
+            let mut latencies = Latencies::new();
+            for (at, operations, ago_nanos, answered) in events {
+                let Some(mut starts) = answered else {
+                    tally.generated(at, operations, ago_nanos);
+                    continue;
+                };
+                tally.add(at, 0, &gain(operations));
+                starts.take(operations, |start, count| latencies.record(Part::Total, at - start, count));
+            }
+            let closed = tally.close(t0 + SECOND, Volume::default()).unwrap();
+            let total = latencies.of(Part::Total);
+            let sum = total.mean() * total.len() as f64;
+            // Buckets of the total are 0.1 % wide.
+            prop_assert!((closed.interval.progress_nanos as f64 / sum - 1.0).abs() < 0.002);
+        }
     }
 
     #[test]

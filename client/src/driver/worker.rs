@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use batchkv_client::connection::{Connection, Traffic};
-use batchkv_client::error::ConnectionError;
+use batchkv_client::error::{ConnectionError, Loss};
 use batchkv_client::group::Grouping;
 use batchkv_protocol::PartitionMap;
 use batchkv_workload::{Inserts, KeyStyle, Spec, Stamp, Witness, Writer};
@@ -240,8 +240,12 @@ impl Worker {
         link.lost.set(true);
         if !told {
             self.stopping.set(true);
+            let what = match cause.loss {
+                Loss::Dropped => "requests were given up that it did not answer".into(),
+                _ => format!("it was lost: {cause}"),
+            };
             self.tell(Message::Failed(format!(
-                "Server {server} must answer until the end, but it was lost: {cause}; look at its log."
+                "Server {server} must answer until the end, but {what}; look at its log."
             )));
         }
     }
@@ -270,9 +274,7 @@ impl Worker {
     fn volume(&self) -> Volume {
         let mut traffic = Traffic::default();
         for link in &self.links {
-            let of_link = link.connection.traffic();
-            traffic.bytes_sent += of_link.bytes_sent;
-            traffic.bytes_received += of_link.bytes_received;
+            traffic += link.connection.traffic();
         }
         Volume {
             traffic,

@@ -50,7 +50,10 @@ impl Dashmap {
             .map_or(Answer::Missing, |value| Answer::Value(value));
         let fits = answers.answer(position, answer);
         counters.gets += u64::from(fits);
-        counters.hits += u64::from(fits && found.is_some());
+        if let (true, Some(value)) = (fits, found) {
+            counters.hits += 1;
+            answers.refer(value.as_ptr().addr() as u64);
+        }
         fits
     }
 

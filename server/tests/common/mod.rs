@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use batchkv_protocol::control::{MAGIC, VERSION};
+use batchkv_protocol::control::{FEATURE_REFERENCES, FEATURE_SERVER_TIME, MAGIC, VERSION};
 use batchkv_protocol::{
     Answer, AnswerFrame, ClientHello, Control, Counters, ErrorFrame, PartitionMap, ReceiveBuffer,
     RequestWriter, SendBuffer,
@@ -285,12 +285,23 @@ fn own(answer: Answer<'_>) -> Answered {
 
 /// A hello frame for a range of versions.
 pub fn hello(version_min: u16, version_max: u16) -> Vec<u8> {
+    // Bits that nobody knows are ignored; those that change answers are offered where a test wants them.
+    let features = !(FEATURE_REFERENCES | FEATURE_SERVER_TIME);
+    hello_frame(version_min, version_max, features)
+}
+
+/// A hello frame that offers `features`.
+pub fn hello_offering(features: u64) -> Vec<u8> {
+    hello_frame(VERSION, VERSION, features)
+}
+
+fn hello_frame(version_min: u16, version_max: u16, features: u64) -> Vec<u8> {
     let mut out = SendBuffer::default();
     let hello = ClientHello {
         magic: MAGIC,
         version_min,
         version_max,
-        features: u64::MAX,
+        features,
         client_id: [1; 16],
     };
     Control::ClientHello(hello).write(&mut out);

@@ -1,9 +1,11 @@
 //! `latency.hlog`: an HDR V2 interval log with one interval for each second of the window, and three more
-//! with a tag each.
+//! with a tag each; five where the servers tell their time.
 //!
 //! ```text
 //! generated ---- fill ----> batch closed ---- queue ----> frame written ---- service ----> answer decoded
 //!     +------------------------------------ total, without a tag -----------------------------+
+//! service = server (from the frame's reading to its answers' finishing, told with each frame of answers)
+//!         + network (all else, both ways)
 //! ```
 //!
 //! An open loop's operations are generated when they were to arrive, so their total is the response time
@@ -38,10 +40,26 @@ pub(crate) enum Part {
     Queue,
     /// From there to its answer's decoding: network and server.
     Service,
+    /// The server's share of that, where it tells.
+    Server,
+    /// What is left of it.
+    Network,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 4] = [Self::Total, Self::Fill, Self::Queue, Self::Service];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Total,
+        Self::Fill,
+        Self::Queue,
+        Self::Service,
+        Self::Server,
+        Self::Network,
+    ];
+
+    /// Whether it is known only where the servers tell their time.
+    fn is_told(self) -> bool {
+        matches!(self, Self::Server | Self::Network)
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -49,6 +67,8 @@ impl Part {
             Self::Fill => "fill",
             Self::Queue => "queue",
             Self::Service => "service",
+            Self::Server => "server",
+            Self::Network => "network",
         }
     }
 
@@ -66,7 +86,7 @@ impl Part {
     fn significant_digits(self) -> u8 {
         match self {
             Self::Total => 3,
-            Self::Fill | Self::Queue | Self::Service => 2,
+            _ => 2,
         }
     }
 
@@ -78,7 +98,7 @@ impl Part {
 
 /// Latencies of operations and their parts, in nanoseconds.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Latencies([Histogram<u64>; 4]);
+pub(crate) struct Latencies([Histogram<u64>; Part::ALL.len()]);
 
 impl Latencies {
     pub(crate) fn new() -> Self {
@@ -142,9 +162,14 @@ impl LatencyLog {
             .with_max_value_divisor(NANOS_PER_MILLI)
             .begin_log_with(&mut bytes, &mut serializer)
             .expect("a vector takes everything");
+        let known = |part: Part| self.intervals.iter().any(|i| !i.of(part).is_empty());
+        let parts: Vec<Part> = Part::ALL
+            .into_iter()
+            .filter(|part| !part.is_told() || known(*part))
+            .collect();
         for (second, interval) in (0..).zip(&self.intervals) {
             let (from, length) = (Duration::from_secs(second), Duration::from_secs(1));
-            for part in Part::ALL {
+            for &part in &parts {
                 writer
                     .write_histogram(interval.of(part), from, length, part.tag())
                     .expect("counts of operations fit the format, and a vector takes everything");
@@ -271,6 +296,20 @@ mod tests {
     }
 
     #[test]
+    fn the_servers_part_stands_there_only_if_it_is_told() {
+        let mut log = log();
+        let has_part = |log: &LatencyLog| {
+            String::from_utf8(log.to_bytes())
+                .unwrap()
+                .contains("Tag=server")
+        };
+        assert!(!has_part(&log));
+        log.intervals[1].record(Part::Server, Duration::from_nanos(900), 1);
+        assert!(has_part(&log));
+        assert_eq!(LatencyLog::from_bytes(&log.to_bytes()).unwrap(), log);
+    }
+
+    #[test]
     fn parts_need_their_second_and_a_known_name() {
         let text = String::from_utf8(log().to_bytes()).unwrap();
         let queue = text.lines().find(|line| line.starts_with("Tag=queue"));
@@ -296,7 +335,7 @@ mod tests {
     fn sums_keep_every_count_and_the_percentiles_of_all() {
         let total = log().total();
         let counts = Part::ALL.map(|part| total.of(part).len());
-        assert_eq!(counts, [104, 0, 3, 1]);
+        assert_eq!(counts, [104, 0, 3, 1, 0, 0]);
         let micros = total.micros(Part::Total).unwrap();
         assert!((micros.p50 - 1.5).abs() < 0.01 && micros.max > 89e6);
         assert!(total.micros(Part::Fill).is_none());

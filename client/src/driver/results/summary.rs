@@ -60,6 +60,9 @@ pub(crate) struct Summary {
     pub(crate) bytes_received: u64,
     /// What of these bytes is neither key nor value; null when nothing was measured.
     pub(crate) framing_bytes: Option<Framing>,
+    /// Answers that referred to a value in their frame; null without --dedup-answers.
+    #[serde(default)]
+    pub(crate) reference_answers: Option<u64>,
     /// What the recorded histories came to; null without --check-linearizability.
     #[serde(default)]
     pub(crate) linearizability: Option<Linearizability>,
@@ -102,6 +105,11 @@ pub(crate) struct PartsMicros {
     pub(crate) fill: LatencyMicros,
     pub(crate) queue: LatencyMicros,
     pub(crate) service: LatencyMicros,
+    /// The servers' share of the service time and the network's; absent without --server-time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server: Option<LatencyMicros>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) network: Option<LatencyMicros>,
 }
 
 /// Bytes on the wire beside keys and values. A read-modify-write asks twice.
@@ -261,6 +269,8 @@ impl Summary {
                 fill,
                 queue,
                 service,
+                server: latencies.micros(Part::Server),
+                network: latencies.micros(Part::Network),
             }),
             _ => None,
         };
@@ -378,6 +388,7 @@ pub(crate) mod tests {
                 per_operation: 2.5,
                 per_answer: 2.25,
             }),
+            reference_answers: Some(380 * secs),
             linearizability: None,
             hottest_server: None,
             counts: Counts {

@@ -10,7 +10,7 @@
 //! ```text
 //! answers     values, histories, refusals, unknown operations, counts of both sides
 //! workload    mix, skew, misses, what was not checked or loaded, offered rate
-//! steadiness  the seconds: long enough, steady, of all clients together
+//! steadiness  the seconds: long enough, steady, of all clients together; latencies that fit them
 //! resources   threads, machines, links, servers: what the figure is the limit of
 //! ```
 
@@ -92,12 +92,16 @@ pub(crate) enum Rule {
     Unsteady,
     /// A trend of more than 5 % over the window, with p < 0.001.
     Trend,
+    /// Operations in progress are not throughput times latency, by more than 5 %, in a closed loop.
+    LatencyDoesNotFit,
     /// The offered rate was missed by more than 1 % and 4 / sqrt(N).
     RateMissed,
     /// The busiest client worker above 90 %, while no server thread is above 80 %.
     ClientsLimit,
     /// Client and server share one machine's cores.
     SharedMachine,
+    /// Other programs took more than a tenth of a node's cores, of which hardly any was idle.
+    Crowded,
     /// A hypervisor took more than 1 % of a node's CPU time.
     Steal,
     /// More than one in a thousand TCP segments was sent again.
@@ -106,7 +110,7 @@ pub(crate) enum Rule {
     LinkFull,
     /// A server's share is more than 10 % above the mean.
     HoldsBack,
-    /// A server answers repeated operations of a frame once.
+    /// Values that a frame repeats were sent once.
     RepeatedAnswers,
 }
 
@@ -159,17 +163,19 @@ const CLIENT_RULES: [Check<Facts>; 17] = [
 ];
 
 /// What is looked at in the seconds of all clients together.
-const RUN_RULES: [Check<RunFacts>; 6] = [
+const RUN_RULES: [Check<RunFacts>; 7] = [
     (Rule::NotLinearizable, answers::not_linearizable),
     (Rule::WindowsApart, steadiness::windows_apart),
     (Rule::TooShort, steadiness::too_short),
     (Rule::Unsteady, steadiness::unsteady),
     (Rule::Trend, steadiness::trend),
+    (Rule::LatencyDoesNotFit, steadiness::latency_does_not_fit),
     (Rule::HoldsBack, resources::holds_back),
 ];
 
 /// What is looked at in each node.
-const NODE_RULES: [Check<Node>; 3] = [
+const NODE_RULES: [Check<Node>; 4] = [
+    (Rule::Crowded, resources::crowded),
     (Rule::Steal, resources::steal),
     (Rule::Retransmissions, resources::retransmissions),
     (Rule::LinkFull, resources::link_full),

@@ -10,6 +10,10 @@ use crate::driver::screen::grouped;
 const WORKER_BUSY: f64 = 0.9;
 /// A server's thread up to here has time left.
 const SERVER_BUSY: f64 = 0.8;
+/// Part of a machine's cores that other programs may use while less than [`IDLE_MIN`] is idle.
+const OTHERS_MAX: f64 = 0.1;
+/// A part of the cores that is left is there for whoever needs it.
+const IDLE_MIN: f64 = 0.05;
 /// Part of a machine's CPU time that a hypervisor may take.
 const STEAL_MAX: f64 = 0.01;
 /// Part of the TCP segments that may be sent again: each holds its connection up for a round trip, or
@@ -37,13 +41,16 @@ pub(crate) struct Node {
     /// For the reason: `the client's machine`, `server-node0`.
     pub(crate) name: String,
     pub(crate) usage: Usage,
+    /// Whether client and server share it, which is a reason of its own.
+    pub(crate) shared: bool,
 }
 
 impl Node {
-    pub(crate) fn new(name: &str, usage: &Usage) -> Self {
+    pub(crate) fn new(name: &str, usage: &Usage, shared: bool) -> Self {
         Self {
             name: name.into(),
             usage: *usage,
+            shared,
         }
     }
 }
@@ -82,6 +89,22 @@ pub(super) fn shared_machine(facts: &Facts) -> Option<String> {
     })
 }
 
+pub(super) fn crowded(node: &Node) -> Option<String> {
+    let usage = &node.usage;
+    let cores = usage.cores.max(1) as f64;
+    let own_cores = usage.process_cpu_secs / usage.secs;
+    let others_cores = usage.user_cores + usage.system_cores - own_cores;
+    let idle = 1.0 - usage.busy_cores() / cores;
+    let crowded = others_cores / cores > OTHERS_MAX && idle < IDLE_MIN;
+    (crowded && !node.shared).then(|| {
+        format!(
+            "A machine's cores should be the run's, but on {} other programs used {others_cores:.1} of {cores} \
+             and hardly any was idle, so the figure is of what they left; stop them, or use another machine.",
+            node.name,
+        )
+    })
+}
+
 pub(super) fn steal(node: &Node) -> Option<String> {
     let stolen = node.usage.steal_cores / node.usage.cores.max(1) as f64;
     (stolen > STEAL_MAX).then(|| {
@@ -104,7 +127,7 @@ pub(super) fn retransmissions(node: &Node) -> Option<String> {
     (retransmissions >= RETRANSMISSIONS_MIN && part > RETRANSMISSIONS_MAX).then(|| {
         format!(
             "The network should lose nothing, but {} sent {} of {} TCP segments again, each of which held \
-             a connection up; look at cables, switches and other traffic.",
+             a connection up; look at cables, switches and other traffic, or at what keeps the receivers' cores busy.",
             node.name,
             grouped(retransmissions as u64),
             grouped(segments_sent as u64)

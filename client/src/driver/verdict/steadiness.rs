@@ -1,4 +1,5 @@
-//! Rules about the seconds of a window: enough of them, all clients' the same, and steady.
+//! Rules about the seconds of a window: enough of them, all clients' the same, steady, and long against the
+//! latencies.
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
@@ -13,6 +14,8 @@ const CHANGE_MAX: f64 = 0.05;
 const STANDARD_ERRORS_MAX: f64 = 3.0;
 /// Chance of such a trend in steady blocks, below which it counts as one.
 const TREND_P_MAX: f64 = 0.001;
+/// Part by which operations in progress may differ from throughput times mean latency.
+const LITTLE_OFF_MAX: f64 = 0.05;
 /// Seconds by which windows of clients may lie apart beyond what their clocks leave open: a hundredth of
 /// the shortest block.
 const APART_SECS_MAX: f64 = 0.01;
@@ -24,6 +27,9 @@ pub(crate) struct RunFacts {
     pub(crate) ops: Vec<u64>,
     /// The clients' windows.
     pub(crate) windows: Vec<Window>,
+    /// A closed loop's operations in progress on average, which are counted as they come and go, over
+    /// throughput times mean latency; `None` in an open loop, where what waits may grow without end.
+    pub(crate) littles_law_ratio: Option<f64>,
     /// Address and share of all operations of each server.
     pub(crate) shares: Vec<(String, f64)>,
     /// A recorded history that is not linearizable, in words.
@@ -108,6 +114,17 @@ pub(super) fn trend(facts: &RunFacts) -> Option<String> {
         format!(
             "Throughput should be steady, but {way} by {:.1} % over the window (p = {p:.0e}); {REMEDY}.",
             100.0 * change.abs()
+        )
+    })
+}
+
+pub(super) fn latency_does_not_fit(facts: &RunFacts) -> Option<String> {
+    let ratio = facts.littles_law_ratio?;
+    ((ratio - 1.0).abs() > LITTLE_OFF_MAX).then(|| {
+        format!(
+            "Operations in progress should be throughput times mean latency (Little's law) within 5 %, but \
+             were {ratio:.3} times that: what was still unanswered at one of the window's ends weighs too much \
+             for the latencies to be the whole truth; measure longer (--secs), or find out what stalled."
         )
     })
 }

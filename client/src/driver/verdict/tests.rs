@@ -200,7 +200,7 @@ fn what_only_qualifies() {
     provoke(Rule::ShortValues, &["16 bytes", "--value-bytes"], |facts| {
         facts.short_values = true;
     });
-    provoke(Rule::RepeatedAnswers, &["repeated answers"], |facts| {
+    provoke(Rule::RepeatedAnswers, &["--dedup-answers"], |facts| {
         facts.repeated_answers = true;
     });
 }
@@ -309,6 +309,7 @@ fn steady() -> RunFacts {
             .map(|second| 100_000 + 1_000 * ripple[second % 7])
             .collect(),
         windows: vec![window("node2", 100.0), window("node3", 100.01)],
+        littles_law_ratio: Some(0.98),
         shares: vec![("a:1".into(), 0.52), ("b:1".into(), 0.48)],
         violation: None,
     }
@@ -413,6 +414,20 @@ fn seconds_without_operations_do_not_divide_by_zero() {
 }
 
 #[test]
+fn latencies_that_do_not_fit_the_operations_in_progress_qualify() {
+    let words = ["1.061 times", "--secs"];
+    provoke_run(Rule::LatencyDoesNotFit, &words, |facts| {
+        facts.littles_law_ratio = Some(1.061);
+    });
+    provoke_run(Rule::LatencyDoesNotFit, &["0.930 times"], |facts| {
+        facts.littles_law_ratio = Some(0.93);
+    });
+    let mut open = steady();
+    open.littles_law_ratio = None;
+    assert_eq!(judge_run(&open), []);
+}
+
+#[test]
 fn a_server_that_holds_the_others_back_qualifies() {
     let words = [
         "b:1 draws 60.0 %",
@@ -430,13 +445,14 @@ fn idle() -> Node {
         secs: 30.0,
         cores: 4,
         user_cores: 1.9,
+        process_cpu_secs: 54.0,
         steal_cores: 0.02,
         segments_sent: 8e6,
         retransmissions: 700.0,
         link_use: 0.7,
         ..Usage::default()
     };
-    Node::new("node7", &usage)
+    Node::new("node7", &usage, false)
 }
 
 fn provoke_node(rule: Rule, words: &[&str], change: impl FnOnce(&mut Usage)) {
@@ -461,6 +477,27 @@ fn what_a_node_suffers_from_qualifies() {
     let mut few = idle();
     (few.usage.segments_sent, few.usage.retransmissions) = (100.0, 2.0);
     assert_eq!(judge_node(&few), []);
+}
+
+#[test]
+fn a_machine_that_others_keep_busy_qualifies() {
+    let crowd = |usage: &mut Usage| {
+        (usage.user_cores, usage.system_cores) = (3.5, 0.4);
+    };
+    provoke_node(Rule::Crowded, &["node7", "used 2.1 of 4"], crowd);
+    // What client and server take from each other is told elsewhere, and who has idle cores wants none.
+    let mut shared = idle();
+    crowd(&mut shared.usage);
+    shared.shared = true;
+    assert_eq!(judge_node(&shared), []);
+    let mut free = idle();
+    free.usage.user_cores = 3.7;
+    assert_eq!(judge_node(&free), []);
+    // Its own program may take all.
+    let mut own = idle();
+    crowd(&mut own.usage);
+    own.usage.process_cpu_secs = 110.0;
+    assert_eq!(judge_node(&own), []);
 }
 
 #[test]

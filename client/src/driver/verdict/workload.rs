@@ -183,8 +183,8 @@ pub(super) fn rate_missed(facts: &Facts) -> Option<String> {
 
 pub(super) fn repeated_answers(facts: &Facts) -> Option<String> {
     facts.repeated_answers.then(|| {
-        "Each operation should be executed by itself, but a server answers those that a frame repeats \
-         once (repeated answers are on), which skew makes cheap; compare only with runs that do the same."
+        "Each answer to a get should carry its value, but one that the frame holds already is answered by \
+         a reference (--dedup-answers), which skew makes cheap; compare only with runs that do the same."
             .into()
     })
 }

@@ -221,7 +221,10 @@ impl Partitioned {
             return None;
         }
         counters.gets += u64::from(fits);
-        counters.hits += u64::from(fits && is_hit);
+        if fits && is_hit {
+            counters.hits += 1;
+            answers.refer(lookup.key.word);
+        }
         Some(fits)
     }
 
