@@ -242,10 +242,12 @@ impl<'a> AnswerWriter<'a> {
             return;
         }
         if let Some(offset) = seen.find(record) {
-            let distance = at - (self.frame_start + offset);
+            let earlier = self.frame_start + offset;
             let (before, answer) = self.out.bytes[..filled].split_at(at);
-            if before[at - distance..].starts_with(answer) {
-                let bytes = &mut self.out.bytes;
+            // What was remembered may have been taken back since.
+            let known = before.get(earlier..).unwrap_or(&[]);
+            if known.starts_with(answer) {
+                let (bytes, distance) = (&mut self.out.bytes, at - earlier);
                 bytes[at] = TAG_REFERENCE;
                 self.state.filled = crate::wire::put_varint(bytes, at + 1, distance as u64);
                 return;
