@@ -37,8 +37,8 @@ pub struct ConnectOptions {
     /// server that cannot is an error.
     pub dedup_answers: bool,
     /// Lets each answer frame tell how long the server took, for
-    /// [`Exchange::served`](crate::exchange::Exchange::served). It costs both sides 8 bytes a frame of
-    /// answers and the server one reading of its clock. A server that cannot is an error.
+    /// [`Exchange::served`]. It costs both sides 8 bytes a frame of answers and the server one reading of
+    /// its clock. A server that cannot is an error.
     pub server_time: bool,
 }
 
