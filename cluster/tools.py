@@ -92,7 +92,9 @@ def check_flags(program: Path, flags: tuple[str, ...]) -> None:
     except OSError as error:
         raise LaunchError(f"{program} does not run: {error}") from None
     if done.returncode != 0:
-        raise UsageError(f"{program.name}: {done.stderr.strip()}")
+        # Some complaints begin with the program's name already.
+        words = done.stderr.strip().removeprefix(f"{program.name}: ")
+        raise UsageError(f"{program.name}: {words}")
 
 
 def ensure_venv(requirements: Path, venv: Path = VENV) -> Path:

@@ -60,10 +60,11 @@ def test_a_failed_install_names_package_and_command(
     assert f"pip install -r {requirements}" in str(error.value)
 
 
-def test_flags_that_a_program_refuses(tmp_path: Path) -> None:
+@pytest.mark.parametrize("own_name", ["", "program: "])
+def test_flags_that_a_program_refuses(tmp_path: Path, own_name: str) -> None:
     program = tmp_path / "program"
-    program.write_text('#!/bin/sh\n[ "$1" = --check ] || { echo no $1 >&2; exit 2; }\n')
+    program.write_text(f'#!/bin/sh\n[ "$1" = --check ] || {{ echo {own_name}no $1 >&2; exit 2; }}\n')
     program.chmod(0o755)
     tools.check_flags(program, ())
-    with pytest.raises(tools.UsageError, match="program: no --bogus"):
+    with pytest.raises(tools.UsageError, match="^program: no --bogus"):
         tools.check_flags(program, ("--bogus",))
