@@ -15,4 +15,4 @@ fi
     cargo build --release --workspace --quiet
 )
 # The words may name files: they count from where the user is.
-exec cargo run --release --quiet --manifest-path "$checkout/Cargo.toml" -p batchkv-study -- "$@"
+exec cargo run --release --quiet --manifest-path "$checkout/Cargo.toml" --bin batchkv-study -- "$@"
