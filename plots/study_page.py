@@ -105,7 +105,7 @@ def _notices(data: Study) -> list[str]:
         most = max(findings.others_cores(run.summary) for run in crowded)
         said.append(
             f"Runs during which other programs used up to {most:.1f} cores of a machine, so that "
-            f"their figures may be too low: {len(crowded)} (`crowded` below). A run whose line is "
+            f"their figures may be too low: {len(crowded)} (marked crowded below). A run whose line is "
             "deleted from results.jsonl is done again by the same command."
         )
     for what, names in (
