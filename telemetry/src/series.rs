@@ -162,13 +162,16 @@ impl Series {
         (self.columns.len().saturating_sub(COLUMNS.len())) / CORE_COLUMNS.len()
     }
 
-    /// What was used between two moments, by straight lines between the rows; `None` when the rows do not
+    /// What was used between two moments, by straight lines between the rows; memory is that of the last
+    /// row until the later one, because the next may be of a program that ends. `None` when the rows do not
     /// reach from one to the other.
     #[must_use]
     pub fn usage(&self, from: f64, to: f64) -> Option<Usage> {
         let (before, after) = (self.at(from)?, self.at(to)?);
         let column = |name: &str| self.columns.iter().position(|column| column == name);
-        let last = |name: &str| column(name).map_or(0.0, |place| after[place]);
+        let rows_until = self.rows.partition_point(|row| row[0] <= to);
+        let last_row = self.rows[..rows_until].last()?;
+        let last = |name: &str| column(name).map_or(0.0, |place| last_row[place]);
         let grown = |name: &str| column(name).map_or(0.0, |place| after[place] - before[place]);
         let secs = (to - from).max(f64::MIN_POSITIVE);
         let busy = |core: usize| {
@@ -268,6 +271,23 @@ mod tests {
         assert_eq!((usage.steal_cores, usage.retransmissions), (0.25, 5.0));
         assert_eq!((usage.received_bytes, usage.memory_used_bytes), (1e6, 1e9));
         assert!(series().usage(9.9, 11.0).is_none() && series().usage(10.0, 12.1).is_none());
+    }
+
+    #[test]
+    fn memory_is_not_that_of_a_program_that_ends() {
+        let mut ended = series();
+        let mut row = ended.rows[2].clone();
+        row[0] += 1.0;
+        for (name, value) in ended.columns.iter().zip(&mut row) {
+            if name.contains("memory") {
+                *value = 0.0;
+            }
+        }
+        ended.push(row);
+        let running = series().usage(10.0, 12.0).unwrap();
+        assert!(running.memory_used_bytes > 0.0);
+        let usage = ended.usage(10.0, 12.9).unwrap();
+        assert_eq!(usage.memory_used_bytes, running.memory_used_bytes);
     }
 
     #[test]
