@@ -79,8 +79,9 @@ fn sum_and_longest(chains: &[(usize, usize)]) -> (usize, usize) {
     (records, longest.unwrap_or(0))
 }
 
-/// Most lines of a chain, and so most records that a put may have to move.
-const CHAIN_LINES_MAX: usize = 7;
+/// Most lines of a chain, and so most records that a put may have to move. Four or five are usual; one in a
+/// hundred secrets spreads decimal keys less well, and the worst of 1,900 made 13.
+const CHAIN_LINES_MAX: usize = 20;
 const MOVED_MAX: usize = CHAIN_LINES_MAX * SLOTS;
 
 #[test]
