@@ -79,15 +79,13 @@ impl Step {
         }
     }
 
-    /// The key of the step's record, which has this `style`.
+    /// Makes `key` the key of the step's record, which has this `style`.
     #[inline(always)]
-    fn key(self, style: KeyStyle) -> KeyBuf {
-        let mut key = KeyBuf::default();
+    fn set_key(self, style: KeyStyle, key: &mut KeyBuf) {
         match self.key_word {
             0 => key.set(style, self.record()),
             word => key.set_short(word),
         }
-        key
     }
 
     #[inline]
@@ -267,7 +265,8 @@ impl Batch {
         }
         self.gain.checks.verified += 1;
         let record = step.record();
-        let key = step.key(self.worker.key_style);
+        let mut key = KeyBuf::default();
+        step.set_key(self.worker.key_style, &mut key);
         match values::check(key.hash(), value) {
             Ok(Some(stamp)) if stamp.run != self.worker.run => self.gain.checks.foreign += 1,
             Ok(stamp) if Witness::is_sampled(record) => {
@@ -435,7 +434,8 @@ impl Exchange for Batch {
     fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool {
         let step = self.parts.steps[index];
         let worker = &self.worker;
-        let key = step.key(worker.key_style);
+        let mut key = KeyBuf::default();
+        step.set_key(worker.key_style, &mut key);
         let partition = step.partition();
         let epoch = worker.epoch(partition);
         match step.kind() {
@@ -561,7 +561,9 @@ mod tests {
                     let step = Step::new(kind, record, &key, partition);
                     let parts = (step.kind(), step.record(), step.partition());
                     assert_eq!(parts, (kind, record, partition));
-                    assert_eq!(step.key(style).as_bytes(), key.as_bytes());
+                    let mut again = KeyBuf::default();
+                    step.set_key(style, &mut again);
+                    assert_eq!(again.as_bytes(), key.as_bytes());
                 }
             }
         }
