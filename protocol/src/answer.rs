@@ -208,7 +208,7 @@ impl<'a> AnswerWriter<'a> {
     }
 
     /// Answers a get with a value of `value_bytes`, whose room is given to be filled in place.
-    #[inline]
+    #[inline(always)]
     pub fn value(&mut self, position: Position, value_bytes: usize) -> Option<&mut [u8]> {
         debug_assert!(value_bytes <= VALUE_BYTES_MAX);
         let header_bytes = 1 + varint_bytes(value_bytes as u64);

@@ -233,8 +233,10 @@ impl RequestCursor {
                 left => Err(Malformed::Trailing(left)),
             };
         }
-        let tag = reader.byte("operation tag")?;
-        let key = read_key(&mut reader)?;
+        let (tag, key) = match reader.short_key() {
+            Some(tag_and_key) => tag_and_key,
+            None => (reader.byte("operation tag")?, read_key(&mut reader)?),
+        };
         let operation = match tag {
             TAG_GET => Operation::Get { key },
             TAG_PUT => Operation::Put {

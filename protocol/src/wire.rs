@@ -14,9 +14,17 @@ pub(crate) const VARINT_BYTES_MAX: usize = 9;
 /// The bytes that [`put_varint`] writes for `value`.
 #[inline]
 pub(crate) fn varint_bytes(value: u64) -> usize {
+    if value < 251 {
+        1
+    } else {
+        wide_varint_bytes(value)
+    }
+}
+
+#[cold]
+fn wide_varint_bytes(value: u64) -> usize {
     match value {
-        0..251 => 1,
-        251..0x1_0000 => 3,
+        ..0x1_0000 => 3,
         0x1_0000..0x1_0000_0000 => 5,
         _ => 9,
     }
@@ -80,6 +88,17 @@ impl<'a> Reader<'a> {
         let key = Key::within(self.bytes, self.at, key_bytes).ok_or(Malformed::Truncated("key"))?;
         self.at += key_bytes;
         Ok(key)
+    }
+
+    /// A byte and a short key behind it, where a whole word can be read from the key's start on: a
+    /// single look at what most operations begin with.
+    #[inline(always)]
+    pub(crate) fn short_key(&mut self) -> Option<(u8, Key<'a>)> {
+        let start = self.bytes[self.at..].first_chunk::<10>()?;
+        let [byte, key_bytes, padded @ ..] = start;
+        let key = Key::short(padded, usize::from(*key_bytes))?;
+        self.at += 2 + key.len();
+        Some((*byte, key))
     }
 
     #[inline(always)]
