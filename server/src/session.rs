@@ -411,20 +411,34 @@ impl Place {
         body: &'a [u8],
         window: &mut Vec<Placed<'a>>,
     ) -> Result<(), Malformed> {
-        while window.len() < WINDOW_OPERATIONS {
-            match self.cursor.next_operation(body)? {
-                Some(operation) => {
-                    window.push(Placed {
-                        position: self.next,
-                        partition: self.partition,
-                        operation,
-                    });
-                    self.next.operation += 1;
-                }
-                None if !self.enter_group(identity, body)? || self.refused.is_some() => break,
-                None => {}
+        loop {
+            self.fill_from_group(body, window)?;
+            let full = window.len() == WINDOW_OPERATIONS;
+            if full || !self.enter_group(identity, body)? || self.refused.is_some() {
+                return Ok(());
             }
         }
+    }
+
+    /// Reads operations of the present group into `window`. Works on copies, which stay in registers.
+    #[inline]
+    fn fill_from_group<'a>(
+        &mut self,
+        body: &'a [u8],
+        window: &mut Vec<Placed<'a>>,
+    ) -> Result<(), Malformed> {
+        let (mut cursor, mut next) = (self.cursor, self.next);
+        while window.len() < WINDOW_OPERATIONS
+            && let Some(operation) = cursor.next_operation(body)?
+        {
+            window.push(Placed {
+                position: next,
+                partition: self.partition,
+                operation,
+            });
+            next.operation += 1;
+        }
+        (self.cursor, self.next) = (cursor, next);
         Ok(())
     }
 
