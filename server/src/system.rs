@@ -19,6 +19,9 @@ use memmap2::MmapMut;
 use std::ops::Deref;
 use std::slice;
 
+#[cfg(target_arch = "x86_64")]
+const CACHE_LINE_BYTES: usize = 64;
+
 /// Words that are zero at first and begin at a cache line; pages cost memory once they are written.
 #[derive(Debug)]
 pub(crate) struct Words(MmapMut);
@@ -49,16 +52,17 @@ impl Deref for Words {
     }
 }
 
-/// Asks for the cache line of the first word, if there is one.
+/// Asks for the cache lines of the first `bytes`. There may be fewer words.
 #[inline]
-pub(crate) fn prefetch(words: &[AtomicU64]) {
+pub(crate) fn prefetch(words: &[AtomicU64], bytes: usize) {
     #[cfg(target_arch = "x86_64")]
-    if let Some(word) = words.first() {
+    for line in 0..bytes.div_ceil(CACHE_LINE_BYTES) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: SSE is part of x86_64; the address is a live word's, and a prefetch changes
-        // nothing that a program can see.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(word).cast()) };
+        let address = words.as_ptr().cast::<i8>();
+        // SAFETY: SSE is part of x86_64; a prefetch changes nothing that a program can see, whatever
+        // the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.wrapping_add(line * CACHE_LINE_BYTES)) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = words;
+    let _ = (words, bytes);
 }

@@ -120,19 +120,37 @@ pub(super) fn overflow(line: &Line) -> u32 {
     line[OVERFLOW].load(Relaxed) as u32
 }
 
-/// The slots of `line` whose word and form are the key's: its record, if the key is short, else
-/// records with the same hash.
+/// The slots of `line` whose word and form are the key's, as bits: its record, if the key is short, else
+/// records with the same hash. An empty slot may be among the latter.
 #[inline]
-pub(super) fn candidates<'s>(line: &'s Line, key: &Key<'_>) -> impl Iterator<Item = Place<'s>> {
-    let key = *key;
-    (0..SLOTS).filter_map(move |slot| {
+fn candidates(line: &Line, key: &Key<'_>) -> u32 {
+    let form = key.form();
+    // Nobody can predict which slot it is, so all are compared before there is a branch.
+    (0..SLOTS).fold(0, |candidates, slot| {
         let (word, locator) = entry(line, slot);
-        let matches = word == key.word && locator.has_form_of(&key);
-        matches.then_some(Place {
-            line,
-            slot,
-            locator,
-        })
+        let matches = (word == key.word) & (locator.form() == form);
+        candidates | u32::from(matches) << slot
+    })
+}
+
+/// The first of the slots that are [`candidates`].
+#[inline]
+pub(super) fn candidate<'s>(line: &'s Line, key: &Key<'_>) -> Option<Place<'s>> {
+    first(line, candidates(line, key))
+}
+
+/// The first slot of a set of them, given as bits.
+#[inline]
+fn first(line: &Line, slots: u32) -> Option<Place<'_>> {
+    if slots == 0 {
+        return None;
+    }
+    let slot = slots.trailing_zeros() as usize;
+    let (_, locator) = entry(line, slot);
+    Some(Place {
+        line,
+        slot,
+        locator,
     })
 }
 
@@ -150,7 +168,9 @@ pub(super) fn find<'s>(
 ) -> Result<Option<Place<'s>>, Disturbed> {
     let mut line = head;
     loop {
-        for place in candidates(line, key) {
+        let mut candidates = candidates(line, key);
+        while let Some(place) = first(line, candidates) {
+            candidates &= candidates - 1;
             // Until the version is seen again, an overflow line may be somebody's value.
             if !is_unchanged(head, version) {
                 return Err(Disturbed);

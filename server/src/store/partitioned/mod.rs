@@ -63,10 +63,10 @@ use key::{Key, Locator, Secrets};
 use slab::{Block, Slab};
 use std::sync::atomic::Ordering::Relaxed;
 use table::{Lookup, Outcome, Table};
-use words::{LINE_BYTES, LINE_WORDS, copy_in, copy_out};
+use words::{LINE_BYTES, copy_in, copy_out};
 
-/// Lines of a value that are asked for ahead; the processor follows longer ones by itself.
-const PREFETCH_LINES_MAX: usize = 4;
+/// As much of a value is asked for ahead; the processor follows longer ones by itself.
+const PREFETCH_BYTES_MAX: usize = 4 * LINE_BYTES;
 /// Reads that were disturbed before the reader locks the bucket.
 const DISTURBED_MAX: u32 = 64;
 /// Blocks above this are written before the bucket is locked, so that its readers wait for a
@@ -110,7 +110,8 @@ impl Partitioned {
         for (lookup, placed) in lookups.iter_mut().zip(window) {
             let key = Key::new(placed.operation.key(), &self.secrets);
             let table = &self.tables[placed.partition as usize];
-            prefetch(lookup.insert(Lookup::new(&self.slab, table, key)).head);
+            let lookup = lookup.insert(Lookup::new(&self.slab, table, key));
+            prefetch(lookup.head, LINE_BYTES);
         }
         let mut undecided = 0u64;
         for (number, lookup) in lookups.iter_mut().flatten().enumerate() {
@@ -118,7 +119,7 @@ impl Partitioned {
             if next == 0 {
                 self.prefetch_block(lookup);
             } else {
-                prefetch(self.slab.words(next));
+                prefetch(self.slab.words(next), LINE_BYTES);
                 undecided |= 1 << number;
             }
         }
@@ -141,10 +142,8 @@ impl Partitioned {
         };
         let bytes = lookup.key.block_bytes(locator.value_bytes());
         // The locator may be newer than what this thread sees of the slab: then there are no words.
-        let lines = self.slab.words(block.unit).chunks(LINE_WORDS);
-        for line in lines.take(bytes.div_ceil(LINE_BYTES).min(PREFETCH_LINES_MAX)) {
-            prefetch(line);
-        }
+        let words = self.slab.words(block.unit);
+        prefetch(words, bytes.min(PREFETCH_BYTES_MAX));
     }
 
     /// Applies one operation; `false` when its answer does not fit.
@@ -176,14 +175,32 @@ impl Partitioned {
         answers: &mut AnswerWriter<'_>,
         counters: &mut Counters,
     ) -> bool {
+        // Often a put of the same window was here: found out before the value is copied in vain.
+        if !lookup.is_current() {
+            lookup.search(&self.slab);
+        }
+        match self.try_get(lookup, position, answers, counters) {
+            Some(fits) => fits,
+            None => self.get_disturbed(lookup, position, answers, counters),
+        }
+    }
+
+    /// [`get`](Self::get) where another thread changes the bucket.
+    #[cold]
+    fn get_disturbed<'s>(
+        &'s self,
+        lookup: &mut Lookup<'s, '_>,
+        position: Position,
+        answers: &mut AnswerWriter<'_>,
+        counters: &mut Counters,
+    ) -> bool {
         let mut disturbed = 0;
         while disturbed < DISTURBED_MAX {
-            if let Some(fits) = self.try_get(lookup, position, answers, counters) {
-                return fits;
-            }
             lookup.search(&self.slab);
             if matches!(lookup.outcome, Outcome::Unknown) {
                 bucket::wait(&mut disturbed);
+            } else if let Some(fits) = self.try_get(lookup, position, answers, counters) {
+                return fits;
             } else {
                 disturbed += 1;
             }
@@ -194,7 +211,7 @@ impl Partitioned {
     }
 
     /// Answers with what the lookup found, if that is still true then; else leaves no trace.
-    #[inline]
+    #[inline(always)]
     fn try_get(
         &self,
         lookup: &Lookup<'_, '_>,

@@ -120,7 +120,7 @@ impl Budget {
 /// The store's blocks.
 #[derive(Debug)]
 pub(super) struct Slab {
-    chunks: Box<[OnceLock<Words>]>,
+    chunks: Box<[OnceLock<Words>; CHUNKS]>,
     /// The first unit that no run has; guards the making of chunks.
     next_unit: Mutex<usize>,
     arenas: Box<[Mutex<Arena>]>,
@@ -153,8 +153,9 @@ impl Slab {
                 classes: [Class::default(); CLASSES],
             })
         };
+        let chunks: Box<[_]> = (0..CHUNKS).map(|_| OnceLock::new()).collect();
         Self {
-            chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
+            chunks: chunks.try_into().expect("as many as were made"),
             next_unit: Mutex::new(LINE_UNITS),
             arenas: (0..ARENAS).map(|_| arena()).collect(),
             budget: Budget {

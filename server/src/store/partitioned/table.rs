@@ -70,19 +70,6 @@ impl Table {
         self.records.load(Ordering::Relaxed)
     }
 
-    /// The bucket of keys with `hash`, at present.
-    #[inline]
-    fn index(&self, hash: u64) -> u64 {
-        let buckets = self.buckets.load(Ordering::Acquire);
-        let mask = u64::MAX >> (buckets - 1).leading_zeros();
-        let index = hash & mask;
-        if index < buckets {
-            index
-        } else {
-            index & (mask >> 1)
-        }
-    }
-
     #[inline]
     fn bucket<'s>(&self, slab: &'s Slab, index: u64) -> &'s Line {
         let (segment, _, bucket) = locate(index as usize);
@@ -148,6 +135,18 @@ impl Table {
     }
 }
 
+/// The bucket of keys with `hash` in a table of so many.
+#[inline]
+fn index(buckets: u64, hash: u64) -> u64 {
+    let mask = u64::MAX >> (buckets - 1).leading_zeros();
+    let index = hash & mask;
+    if index < buckets {
+        index
+    } else {
+        index & (mask >> 1)
+    }
+}
+
 /// The segment of a bucket, that segment's number of buckets, and the bucket's number in it.
 #[inline]
 fn locate(index: usize) -> (usize, usize, usize) {
@@ -177,7 +176,8 @@ pub(super) struct Lookup<'s, 'k> {
     pub(super) table: &'s Table,
     pub(super) key: Key<'k>,
     pub(super) head: &'s Line,
-    index: u64,
+    /// How many buckets the table had when `head` was the key's.
+    buckets: u64,
     /// The bucket's version when it was searched.
     version: u64,
     pub(super) outcome: Outcome<'s>,
@@ -187,12 +187,12 @@ impl<'s, 'k> Lookup<'s, 'k> {
     /// Finds the bucket, without reading it.
     #[inline]
     pub(super) fn new(slab: &'s Slab, table: &'s Table, key: Key<'k>) -> Self {
-        let index = table.index(key.hash);
+        let buckets = table.buckets.load(Ordering::Acquire);
         Self {
             table,
             key,
-            head: table.bucket(slab, index),
-            index,
+            head: table.bucket(slab, index(buckets, key.hash)),
+            buckets,
             version: 0,
             outcome: Outcome::Unknown,
         }
@@ -203,12 +203,12 @@ impl<'s, 'k> Lookup<'s, 'k> {
     #[inline]
     pub(super) fn search_head(&mut self) -> u32 {
         self.version = bucket::version(self.head);
-        // Odd: being changed. Another index: split since.
-        if !self.version.is_multiple_of(2) || self.table.index(self.key.hash) != self.index {
+        // Odd: being changed.
+        if !self.version.is_multiple_of(2) || self.was_split() {
             return 0;
         }
         let overflow = bucket::overflow(self.head);
-        match bucket::candidates(self.head, &self.key).next() {
+        match bucket::candidate(self.head, &self.key) {
             Some(place) if self.key.is_inline() => self.outcome = Outcome::Found(place),
             Some(place) => return place.locator.block().map_or(0, |block| block.unit),
             None if overflow == 0 => self.outcome = Outcome::Absent,
@@ -221,11 +221,26 @@ impl<'s, 'k> Lookup<'s, 'k> {
     pub(super) fn search(&mut self, slab: &'s Slab) {
         self.outcome = Outcome::Unknown;
         self.version = bucket::version(self.head);
-        if self.table.index(self.key.hash) != self.index {
+        if self.was_split() {
             *self = Self::new(slab, self.table, self.key);
         } else if self.version.is_multiple_of(2) {
             self.search_version(slab);
         }
+    }
+
+    /// Whether a split has given the key to another bucket.
+    #[inline]
+    fn was_split(&mut self) -> bool {
+        let buckets = self.table.buckets.load(Ordering::Acquire);
+        if buckets == self.buckets {
+            return false;
+        }
+        let hash = self.key.hash;
+        let was_split = index(self.buckets, hash) != index(buckets, hash);
+        if !was_split {
+            self.buckets = buckets;
+        }
+        was_split
     }
 
     /// Whether the outcome, and all that was read on its strength, is true at this moment.
@@ -244,7 +259,7 @@ impl<'s, 'k> Lookup<'s, 'k> {
                 self.version = guard.version;
                 return guard;
             }
-            if self.table.index(self.key.hash) == self.index {
+            if !self.was_split() {
                 self.version = guard.version;
                 self.search_version(slab);
                 return guard;

@@ -14,13 +14,23 @@ pub(super) type Line = [AtomicU64; LINE_WORDS];
 /// Copies the first words into `bytes`, as far as there are words.
 #[inline]
 pub(super) fn copy_out(words: &[AtomicU64], bytes: &mut [u8]) {
-    let (chunks, tail) = bytes.as_chunks_mut::<WORD_BYTES>();
-    let full = chunks.len();
+    // Whole lines are most of it, and need no branch within.
+    let (lines, rest) = bytes.as_chunks_mut::<LINE_BYTES>();
+    let (line_words, words) = words.split_at(words.len().min(lines.len() * LINE_WORDS));
+    for (line, words) in lines.iter_mut().zip(line_words.as_chunks::<LINE_WORDS>().0) {
+        copy_words(words, line.as_chunks_mut().0);
+    }
+    let (chunks, tail) = rest.as_chunks_mut();
+    copy_words(words, chunks);
+    if let (false, Some(word)) = (tail.is_empty(), words.get(chunks.len())) {
+        tail.copy_from_slice(&word.load(Relaxed).to_le_bytes()[..tail.len()]);
+    }
+}
+
+#[inline]
+fn copy_words(words: &[AtomicU64], chunks: &mut [[u8; WORD_BYTES]]) {
     for (chunk, word) in chunks.iter_mut().zip(words) {
         *chunk = word.load(Relaxed).to_le_bytes();
-    }
-    if let (false, Some(word)) = (tail.is_empty(), words.get(full)) {
-        tail.copy_from_slice(&word.load(Relaxed).to_le_bytes()[..tail.len()]);
     }
 }
 
