@@ -24,6 +24,14 @@ use super::worker::Worker;
 /// while loading.
 const LOAD_BATCH_SIZE_MIN: usize = 1024;
 
+/// Operations are drawn so many at a time, then looked at: the steps from a random word to a key's server
+/// wait for each other, and a processor overlaps more of them in two short loops than in a long one.
+const DRAWN_MAX: usize = 32;
+const NOTHING_DRAWN: Operation = Operation {
+    kind: Kind::Read,
+    record: 0,
+};
+
 /// Longest sleep, so that a worker's stop is seen soon.
 const IDLE_TIME_MAX: Duration = Duration::from_millis(50);
 /// The closing part of a run: its tasks a worker, the operations of each, and those in a batch.
@@ -209,21 +217,27 @@ impl Task {
                     **stream = Stream::new(&worker.spec, *identity);
                 }
                 let mut inserts = worker.inserts.borrow_mut();
+                let mut drawn = [NOTHING_DRAWN; DRAWN_MAX];
                 loop {
-                    let intended = match &mut self.pacing {
-                        Pacing::Closed => None,
+                    let (intended, count) = match &mut self.pacing {
+                        Pacing::Closed if self.pairs => (None, 1),
+                        Pacing::Closed => (None, least_room(&self.buffers, self.full_steps)),
                         Pacing::Open(open) => match open.take(now) {
                             None => return Filled::AllDue,
-                            intended => intended,
+                            intended => (intended, 1),
                         },
                     };
-                    let operation = stream.next(&mut inserts);
-                    let (server, steps) = ask(&worker, &mut self.buffers, operation);
-                    if let Some(intended) = intended {
-                        self.buffers[server].began(intended);
-                    }
-                    if steps >= self.full_steps {
-                        return Filled::Full(server);
+                    let drawn = &mut drawn[..count.clamp(1, DRAWN_MAX)];
+                    drawn.fill_with(|| stream.next(&mut inserts));
+                    for &mut operation in drawn {
+                        let (server, steps) = ask(&worker, &mut self.buffers, operation);
+                        if let Some(intended) = intended {
+                            self.buffers[server].began(intended);
+                        }
+                        // Only the last one drawn can fill a buffer.
+                        if steps >= self.full_steps {
+                            return Filled::Full(server);
+                        }
                     }
                 }
             }
@@ -317,6 +331,12 @@ impl Task {
         let batch = Batch::new(worker, own_lane, parts, starts, closed);
         self.worker.submit(lane.link, batch);
     }
+}
+
+/// Steps until the first of the buffers is full.
+fn least_room(buffers: &[Buffer], full_steps: usize) -> usize {
+    let room = |buffer: &Buffer| full_steps - buffer.steps.len();
+    buffers.iter().map(room).min().unwrap_or(0)
 }
 
 /// Puts an operation's steps into the buffer of its server; gives the server and the buffer's length.
