@@ -2,6 +2,7 @@
 //! waited long enough.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::pin;
@@ -24,13 +25,9 @@ use super::worker::Worker;
 /// while loading.
 const LOAD_BATCH_SIZE_MIN: usize = 1024;
 
-/// Operations are drawn so many at a time, then looked at: the steps from a random word to a key's server
-/// wait for each other, and a processor overlaps more of them in two short loops than in a long one.
-const DRAWN_MAX: usize = 32;
-const NOTHING_DRAWN: Operation = Operation {
-    kind: Kind::Read,
-    record: 0,
-};
+/// Operations that a closed loop draws before it asks for them: the steps from a random word to a key's
+/// server wait for each other, and a processor overlaps more of them in two short loops than in a long one.
+const DRAWN_AHEAD: usize = 32;
 
 /// Longest sleep, so that a worker's stop is seen soon.
 const IDLE_TIME_MAX: Duration = Duration::from_millis(50);
@@ -49,6 +46,8 @@ pub(crate) enum Source {
     Run {
         identity: Identity,
         stream: Box<Stream>,
+        /// What was drawn and is not yet asked for.
+        drawn: VecDeque<Operation>,
     },
     /// Half gets, half puts of the hottest sampled records; ends.
     Closing {
@@ -70,6 +69,7 @@ impl Source {
         Self::Run {
             identity,
             stream: Box::new(Stream::new(&worker.spec, identity)),
+            drawn: VecDeque::with_capacity(DRAWN_AHEAD),
         }
     }
 
@@ -211,33 +211,34 @@ impl Task {
                 }
                 Filled::Ended
             }
-            Source::Run { identity, stream } => {
+            Source::Run {
+                identity,
+                stream,
+                drawn,
+            } => {
                 if worker.stage() != Stage::WarmUp && identity.phase == Phase::WarmUp {
                     identity.phase = Phase::Run;
                     **stream = Stream::new(&worker.spec, *identity);
                 }
                 let mut inserts = worker.inserts.borrow_mut();
-                let mut drawn = [NOTHING_DRAWN; DRAWN_MAX];
                 loop {
-                    let (intended, count) = match &mut self.pacing {
-                        Pacing::Closed if self.pairs => (None, 1),
-                        Pacing::Closed => (None, least_room(&self.buffers, self.full_steps)),
+                    let (intended, ahead) = match &mut self.pacing {
+                        Pacing::Closed => (None, DRAWN_AHEAD),
                         Pacing::Open(open) => match open.take(now) {
                             None => return Filled::AllDue,
                             intended => (intended, 1),
                         },
                     };
-                    let drawn = &mut drawn[..count.clamp(1, DRAWN_MAX)];
-                    drawn.fill_with(|| stream.next(&mut inserts));
-                    for &mut operation in drawn {
-                        let (server, steps) = ask(&worker, &mut self.buffers, operation);
-                        if let Some(intended) = intended {
-                            self.buffers[server].began(intended);
-                        }
-                        // Only the last one drawn can fill a buffer.
-                        if steps >= self.full_steps {
-                            return Filled::Full(server);
-                        }
+                    if drawn.is_empty() {
+                        drawn.extend((0..ahead).map(|_| stream.next(&mut inserts)));
+                    }
+                    let operation = drawn.pop_front().expect("at least one was drawn");
+                    let (server, steps) = ask(&worker, &mut self.buffers, operation);
+                    if let Some(intended) = intended {
+                        self.buffers[server].began(intended);
+                    }
+                    if steps >= self.full_steps {
+                        return Filled::Full(server);
                     }
                 }
             }
@@ -331,12 +332,6 @@ impl Task {
         let batch = Batch::new(worker, own_lane, parts, starts, closed);
         self.worker.submit(lane.link, batch);
     }
-}
-
-/// Steps until the first of the buffers is full.
-fn least_room(buffers: &[Buffer], full_steps: usize) -> usize {
-    let room = |buffer: &Buffer| full_steps - buffer.steps.len();
-    buffers.iter().map(room).min().unwrap_or(0)
 }
 
 /// Puts an operation's steps into the buffer of its server; gives the server and the buffer's length.
