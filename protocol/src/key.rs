@@ -31,15 +31,15 @@ impl<'a> Key<'a> {
         Some(Self { bytes, word })
     }
 
-    /// The first `key_bytes` of `padded` as a key, if that is no more than there are.
+    /// The first `key_bytes` of `buffer` as a key, whatever follows it; `None` for an empty or a long one.
     #[inline(always)]
-    pub(crate) fn short(padded: &'a [u8; WORD_BYTES], key_bytes: usize) -> Option<Self> {
+    pub(crate) fn short(buffer: &'a [u8; WORD_BYTES], key_bytes: usize) -> Option<Self> {
         if !(1..=WORD_BYTES).contains(&key_bytes) {
             return None;
         }
         Some(Self {
-            bytes: &padded[..key_bytes],
-            word: u64::from_le_bytes(*padded) & u64::MAX >> (8 * (WORD_BYTES - key_bytes)),
+            bytes: &buffer[..key_bytes],
+            word: u64::from_le_bytes(*buffer) & mask(key_bytes),
         })
     }
 

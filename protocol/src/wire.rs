@@ -21,7 +21,6 @@ pub(crate) fn varint_bytes(value: u64) -> usize {
     }
 }
 
-#[cold]
 fn wide_varint_bytes(value: u64) -> usize {
     match value {
         ..0x1_0000 => 3,

@@ -298,6 +298,38 @@ fn no_flipped_bit_panics() {
     }
 }
 
+/// Behind the first key stand enough bytes for a whole word, whatever its length says.
+#[test]
+fn a_forged_key_length_is_named_in_the_middle_of_a_frame_too() {
+    let (map, keys) = (map(), [b"k1", b"k2", b"k3", b"k4", b"k5", b"k6"]);
+    let first = map.partition_of(keys[0]);
+    let mut out = SendBuffer::default();
+    let mut writer = RequestWriter::begin(&mut out, 1);
+    assert!(writer.get(first, 1, keys[0]));
+    for key in &keys[1..] {
+        assert!(writer.get((first + 1) % 4, 1, *key));
+    }
+    writer.finish(true);
+    let frame = body(&out);
+    // tag, id, last, groups (2), partition, epoch, flags, operations (2), length (3), tag, key length
+    let length_at = 14;
+    assert_eq!(frame[length_at..length_at + 3], [2, b'k', b'1']);
+    for (length, expected) in [
+        (0, "key length is 0"),
+        (8, "ends inside its group"),
+        (9, "ends inside its group"),
+        (250, "ends inside its key"),
+        (251, "ends inside its key"),
+        (255, "integer marker 255"),
+    ] {
+        let mut forged = frame.clone();
+        forged[length_at] = length;
+        let request = RequestFrame::parse(&forged).unwrap();
+        let error = request.validate(&map).unwrap_err().to_string();
+        assert!(error.contains(expected), "{length}: {error}");
+    }
+}
+
 #[test]
 fn forged_lengths_and_counts_are_named() {
     for length in [

@@ -52,7 +52,7 @@ impl Deref for Words {
     }
 }
 
-/// Asks for the cache lines of the first `bytes`. There may be fewer words.
+/// Asks for a cache line for each 64 of the first `bytes`. There may be fewer words.
 #[inline]
 pub(crate) fn prefetch(words: &[AtomicU64], bytes: usize) {
     #[cfg(target_arch = "x86_64")]

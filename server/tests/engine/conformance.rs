@@ -128,12 +128,19 @@ fn extreme_sizes_work<E: Engine>(new: impl Fn(Option<u64>) -> E) {
 fn any_size_replaces_any_other<E: Engine>(new: impl Fn(Option<u64>) -> E) {
     let engine = new(None);
     let mut session = Session::new(&engine);
-    let sizes = [0, 1, 7, 8, 9, 16, 17, 127, 128, 129, 300, 4095, 4096, 9000];
+    let sizes = [
+        0, 1, 7, 8, 9, 16, 17, 63, 64, 65, 127, 128, 129, 191, 300, 4095, 4096, 9000,
+    ];
+    // No two words near each other are the same.
+    let content = |bytes: usize, mark: u8| -> Vec<u8> {
+        let byte = |at: usize| (at % 251) as u8 ^ mark;
+        (0..bytes).map(byte).collect()
+    };
     for key in [&b"short"[..], b"a key of more than a word"] {
         for (before, after) in sizes.iter().flat_map(|a| sizes.map(|b| (*a, b))) {
-            session.one(put(key, &vec![1; before]));
-            session.one(put(key, &vec![2; after]));
-            assert_eq!(session.one(get(key)), value(&vec![2; after]));
+            session.one(put(key, &content(before, 0xA5)));
+            session.one(put(key, &content(after, 0)));
+            assert_eq!(session.one(get(key)), value(&content(after, 0)));
         }
     }
     assert_eq!(engine.usage().records, 2);

@@ -139,7 +139,8 @@ pub(super) fn candidate<'s>(line: &'s Line, key: &Key<'_>) -> Option<Place<'s>> 
     first(line, candidates(line, key))
 }
 
-/// The first slot of a set of them, given as bits.
+/// The first slot of a set of them, given as bits. Its locator is read once more: that it is the one that was
+/// compared is known when the version is seen again.
 #[inline]
 fn first(line: &Line, slots: u32) -> Option<Place<'_>> {
     if slots == 0 {

@@ -87,6 +87,7 @@ impl<'k> Key<'k> {
     #[inline]
     pub(super) fn new(key: batchkv_protocol::Key<'k>, secrets: &Secrets) -> Self {
         let bytes = key.bytes();
+        debug_assert!(!bytes.is_empty(), "an empty key would be an empty slot's");
         if let Some(word) = key.short_word() {
             let hash = secrets.inline_hash(word, bytes.len());
             return Self { bytes, word, hash };

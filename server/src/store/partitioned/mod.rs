@@ -39,8 +39,8 @@
 //!    absence, nor a locator's length, nor the next line. The slots of a bucket's first line always
 //!    hold genuine locators.
 //! 5. A split locks both its buckets, and publishes the count of buckets before it unlocks them. A
-//!    reader computes the bucket's index again after it has loaded the version, so with an
-//!    unchanged version the bucket is the key's.
+//!    reader looks at the count again after it has loaded the version, so with an unchanged version
+//!    the bucket is the key's.
 //! 6. A reader that was disturbed often locks the bucket itself: large hot values make progress.
 //! 7. Locks are taken in this order: growth of a table, buckets (old before new), one arena, the
 //!    slab's end. Other arenas are only tried.
@@ -65,7 +65,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use table::{Lookup, Outcome, Table};
 use words::{LINE_BYTES, copy_in, copy_out};
 
-/// As much of a value is asked for ahead; the processor follows longer ones by itself.
+/// As much of a block is asked for ahead; the processor follows longer ones by itself.
 const PREFETCH_BYTES_MAX: usize = 4 * LINE_BYTES;
 /// Reads that were disturbed before the reader locks the bucket.
 const DISTURBED_MAX: u32 = 64;
@@ -185,7 +185,7 @@ impl Partitioned {
         }
     }
 
-    /// [`get`](Self::get) where another thread changes the bucket.
+    /// [`get`](Self::get) where another thread changes the bucket, or a put of the window has split it.
     #[cold]
     fn get_disturbed<'s>(
         &'s self,
@@ -387,6 +387,36 @@ impl Engine for Partitioned {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A long key's hash may be what stands in an empty slot.
+    #[test]
+    fn a_long_key_whose_hash_is_0_is_found_only_where_it_is() {
+        let slab = Slab::new(None);
+        let table = Table::new(&slab, 0);
+        let bytes = &b"longer than a word"[..];
+        let key = Key {
+            bytes,
+            word: 0,
+            hash: 0,
+        };
+        let mut lookup = Lookup::new(&slab, &table, key);
+        lookup.search_head();
+        assert!(!matches!(lookup.outcome, Outcome::Found(_)));
+        lookup.search(&slab);
+        assert!(matches!(lookup.outcome, Outcome::Absent));
+        let block = slab.allocate(0, key.block_bytes(0)).unwrap();
+        let [length, words @ ..] = slab.words(block.unit) else {
+            panic!("a block has words");
+        };
+        length.store(bytes.len() as u64, Relaxed);
+        copy_in(bytes, words);
+        let guard = lookup.lock(&slab);
+        let entry = (key.word, Locator::new(Some(block), 0, &key));
+        bucket::push(&slab, 0, lookup.head, entry).unwrap();
+        drop(guard);
+        lookup.search(&slab);
+        assert!(matches!(lookup.outcome, Outcome::Found(_)));
+    }
 
     /// On processors that reorder loads, a locator can be seen before the chunk that it names.
     #[test]

@@ -228,7 +228,8 @@ impl<'s, 'k> Lookup<'s, 'k> {
         }
     }
 
-    /// Whether a split has given the key to another bucket.
+    /// Whether a split has given the key to another bucket: the index follows from the count alone, and
+    /// never returns to one that it had.
     #[inline]
     fn was_split(&mut self) -> bool {
         let buckets = self.table.buckets.load(Ordering::Acquire);

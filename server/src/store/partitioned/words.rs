@@ -11,7 +11,7 @@ pub(super) const LINE_BYTES: usize = LINE_WORDS * WORD_BYTES;
 /// A cache line of words.
 pub(super) type Line = [AtomicU64; LINE_WORDS];
 
-/// Copies the first words into `bytes`, as far as there are words.
+/// Copies the first words into `bytes`. Where there are too few, some bytes stay as they are.
 #[inline]
 pub(super) fn copy_out(words: &[AtomicU64], bytes: &mut [u8]) {
     // Whole lines are most of it, and need no branch within.

@@ -80,7 +80,8 @@ fn sum_and_longest(chains: &[(usize, usize)]) -> (usize, usize) {
 }
 
 /// Most lines of a chain, and so most records that a put may have to move. Records fall into buckets as if
-/// at random, four at most on average: more than 21 in one are less likely than 1 in 10^9.
+/// at random, four at most on average, so more than 21 in one are less likely than 1 in 10^9; the worst of a
+/// million secrets put 17 of 30,000 decimal keys into one.
 const CHAIN_LINES_MAX: usize = 7;
 const MOVED_MAX: usize = CHAIN_LINES_MAX * SLOTS;
 
