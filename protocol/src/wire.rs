@@ -94,8 +94,8 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     pub(crate) fn short_key(&mut self) -> Option<(u8, Key<'a>)> {
         let start = self.bytes[self.at..].first_chunk::<10>()?;
-        let [byte, key_bytes, padded @ ..] = start;
-        let key = Key::short(padded, usize::from(*key_bytes))?;
+        let [byte, key_bytes, buffer @ ..] = start;
+        let key = Key::short(buffer, usize::from(*key_bytes))?;
         self.at += 2 + key.len();
         Some((*byte, key))
     }

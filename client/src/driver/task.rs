@@ -46,7 +46,8 @@ pub(crate) enum Source {
     Run {
         identity: Identity,
         stream: Box<Stream>,
-        /// What was drawn and is not yet asked for.
+        /// What was drawn and is not yet asked for. What the warm-up leaves here is asked for in the run, as
+        /// what it leaves in the buffers is sent there.
         drawn: VecDeque<Operation>,
     },
     /// Half gets, half puts of the hottest sampled records; ends.
