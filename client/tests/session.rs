@@ -449,7 +449,7 @@ fn frames_that_only_clients_send_are_refused() {
 #[test]
 fn a_long_request_is_cut_into_frames_and_its_groups_counted_over_all() {
     let mut session = Session::default();
-    let puts = vec![(9, Some(vec![1; 30_000])); 5];
+    let puts = vec![(9, Some(vec![1; 7_000])); 5];
     let (recorder, log) = Recorder::new(puts);
     session.enqueue(recorder);
     let mut out = SendBuffer::default();

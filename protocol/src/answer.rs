@@ -107,6 +107,8 @@ pub struct AnswerWriter<'a> {
     /// Where references may lead; `None` where the client did not ask for them.
     seen: Option<&'a mut Seen>,
     frame_start: usize,
+    /// Where the frame must end, unless it holds a single answer.
+    frame_end: usize,
     pieces_at: usize,
     state: WriterState,
 }
@@ -153,9 +155,17 @@ impl<'a> AnswerWriter<'a> {
             out,
             seen: None,
             frame_start,
+            frame_end: frame_start + FRAME_BYTES,
             pieces_at,
             state,
         }
+    }
+
+    /// Keeps the frame within `frame_bytes`, where that is less than [`FRAME_BYTES`].
+    #[must_use]
+    pub fn within(mut self, frame_bytes: usize) -> Self {
+        self.frame_end = self.frame_start + frame_bytes.min(FRAME_BYTES);
+        self
     }
 
     /// Lets the frame's repeated values be references, if there is a `seen`.
@@ -300,7 +310,7 @@ impl<'a> AnswerWriter<'a> {
         if !continues || usize::from(state.answers) == OPERATIONS_PER_GROUP_MAX {
             return self.open_piece(position, answer_bytes);
         }
-        let fits = state.filled + answer_bytes <= self.frame_start + FRAME_BYTES;
+        let fits = state.filled + answer_bytes <= self.frame_end;
         state.answers += u16::from(fits);
         state.next.operation += u32::from(fits);
         fits
@@ -308,8 +318,7 @@ impl<'a> AnswerWriter<'a> {
 
     fn open_piece(&mut self, position: Position, answer_bytes: usize) -> bool {
         let needed = PIECE_HEADER_BYTES_MAX + answer_bytes;
-        let full = self.state.filled + needed > self.frame_start + FRAME_BYTES
-            || self.state.pieces == u16::MAX;
+        let full = self.state.filled + needed > self.frame_end || self.state.pieces == u16::MAX;
         if full && !self.is_empty() {
             return false;
         }

@@ -20,16 +20,21 @@ pub struct ReceiveBuffer {
 const SPARE_BYTES_MIN: usize = 4 << 10;
 
 impl ReceiveBuffer {
-    /// Room for the next read, never empty. Grows with what has come, not with what a length
-    /// promises: to twice what is held, but not across [`FRAME_BYTES`] before as much is held.
+    /// Room for the next read, never empty, in a buffer of [`FRAME_BYTES`] if that is enough.
     pub fn spare(&mut self) -> &mut [u8] {
+        self.spare_within(FRAME_BYTES)
+    }
+
+    /// Room for the next read, never empty. Grows with what has come, not with what a length
+    /// promises: to twice what is held, but not across `buffer_bytes` before as much is held.
+    pub fn spare_within(&mut self, buffer_bytes: usize) -> &mut [u8] {
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
-        let more = if self.end < FRAME_BYTES {
-            self.end.min(FRAME_BYTES - self.end)
+        let more = if self.end < buffer_bytes {
+            self.end.min(buffer_bytes - self.end)
         } else {
             self.end
         };

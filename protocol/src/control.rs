@@ -89,7 +89,7 @@ impl ServerLimits {
         key_bytes: limits::KEY_BYTES_MAX as u32,
         value_bytes: limits::VALUE_BYTES_MAX as u32,
         operations_per_request: limits::OPERATIONS_PER_REQUEST_MAX as u32,
-        frame_bytes: FRAME_BYTES as u32,
+        frame_bytes: limits::REQUEST_FRAME_BYTES as u32,
     };
 }
 

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! A body that is not used up to its last byte is malformed. A frame longer than
-//! [`FRAME_BYTES`](crate::limits::FRAME_BYTES) must hold exactly one operation or one answer.
+//! [`REQUEST_FRAME_BYTES`](crate::limits::REQUEST_FRAME_BYTES) must hold exactly one operation, one
+//! longer than [`FRAME_BYTES`](crate::limits::FRAME_BYTES) exactly one answer.
 
 use crate::limits::FRAME_BYTES_MAX;
 

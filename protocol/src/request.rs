@@ -19,7 +19,9 @@
 use crate::buffer::SendBuffer;
 use crate::frame::{LENGTH_BYTES, Malformed, TAG_REQUEST, within};
 use crate::key::Key;
-use crate::limits::{FRAME_BYTES, KEY_BYTES_MAX, OPERATIONS_PER_GROUP_MAX, VALUE_BYTES_MAX};
+use crate::limits::{
+    KEY_BYTES_MAX, OPERATIONS_PER_GROUP_MAX, REQUEST_FRAME_BYTES, VALUE_BYTES_MAX,
+};
 use crate::map::PartitionMap;
 use crate::wire::{Reader, VARINT_BYTES_MAX, varint_bytes};
 
@@ -150,7 +152,7 @@ impl<'a> RequestFrame<'a> {
                 }
             }
         }
-        if self.body.len() + LENGTH_BYTES > FRAME_BYTES {
+        if self.body.len() + LENGTH_BYTES > REQUEST_FRAME_BYTES {
             within(
                 "number of operations in an oversize frame",
                 content.operations,
@@ -303,7 +305,7 @@ struct OpenGroup {
 impl<'a> RequestWriter<'a> {
     /// Begins a frame of request `id` behind what waits in `out`.
     pub fn begin(out: &'a mut SendBuffer, id: u64) -> Self {
-        let frame_start = out.begin_frame(FRAME_BYTES);
+        let frame_start = out.begin_frame(REQUEST_FRAME_BYTES);
         out.put(&[TAG_REQUEST]);
         out.put_varint(id);
         out.put(&[0]);
@@ -401,7 +403,8 @@ impl<'a> RequestWriter<'a> {
                 if group.partition == partition
                     && usize::from(group.operations) < OPERATIONS_PER_GROUP_MAX =>
             {
-                let fits = self.out.filled + operation_bytes <= self.frame_start + FRAME_BYTES;
+                let fits =
+                    self.out.filled + operation_bytes <= self.frame_start + REQUEST_FRAME_BYTES;
                 group.operations += u16::from(fits);
                 fits
             }
@@ -411,8 +414,8 @@ impl<'a> RequestWriter<'a> {
 
     fn open_group(&mut self, partition: u32, epoch: u64, operation_bytes: usize) -> bool {
         let needed = GROUP_HEADER_BYTES_MAX + operation_bytes;
-        let full =
-            self.out.filled + needed > self.frame_start + FRAME_BYTES || self.groups == u16::MAX;
+        let full = self.out.filled + needed > self.frame_start + REQUEST_FRAME_BYTES
+            || self.groups == u16::MAX;
         if full && self.groups > 0 {
             return false;
         }

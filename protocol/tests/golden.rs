@@ -6,7 +6,7 @@
     reason = "a test stops at the first thing that fails"
 )]
 
-use batchkv_protocol::limits::FRAME_BYTES;
+use batchkv_protocol::limits::REQUEST_FRAME_BYTES;
 use batchkv_protocol::map::Ownership;
 use batchkv_protocol::{
     Answer, AnswerWriter, ClientHello, Control, Counters, ErrorFrame, Position, Refusal,
@@ -395,18 +395,31 @@ fn answers_that_tell_the_servers_time() {
 
 #[test]
 fn framing_keeps_its_budget() {
-    const OPERATIONS: usize = 4096;
-    const PARTITIONS: usize = 128;
+    const OPERATIONS: usize = 8192;
+    const PARTITIONS: usize = 256;
     let mut out = SendBuffer::default();
+    let (mut frames, mut groups) = (1, 0);
     let mut writer = RequestWriter::begin(&mut out, 1);
     for operation in 0..OPERATIONS {
-        assert!(writer.get((operation * PARTITIONS / OPERATIONS) as u32, 1, b"abc"));
+        let partition = (operation * PARTITIONS / OPERATIONS) as u32;
+        if !writer.get(partition, 1, b"abc") {
+            frames += 1;
+            groups += writer.groups();
+            writer.finish(false);
+            writer = RequestWriter::begin(&mut out, 1);
+            assert!(writer.get(partition, 1, b"abc"));
+        }
     }
+    groups += writer.groups();
     writer.finish(true);
     let bytes = out.pending().len();
-    assert!(bytes <= FRAME_BYTES);
+    assert!(bytes <= frames * REQUEST_FRAME_BYTES);
     assert!(
-        bytes <= OPERATIONS * (3 + 2) + PARTITIONS * 8 + 32,
-        "{bytes}"
+        bytes <= OPERATIONS * (3 + 2) + groups * 8 + frames * 32,
+        "{bytes} in {groups} groups and {frames} frames"
+    );
+    assert!(
+        groups < PARTITIONS + frames,
+        "only a frame's end cuts a group"
     );
 }

@@ -5,7 +5,7 @@
     reason = "a test stops at the first thing that fails"
 )]
 
-use batchkv_protocol::limits::{FRAME_BYTES, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use batchkv_protocol::limits::{FRAME_BYTES, KEY_BYTES_MAX, REQUEST_FRAME_BYTES, VALUE_BYTES_MAX};
 use batchkv_protocol::{
     Answer, AnswerFrame, AnswerWriter, Control, Malformed, Operation, PartitionMap, Position,
     ReceiveBuffer, References, Refusal, RequestFrame, RequestWriter, Seen, SendBuffer, frame,
@@ -186,7 +186,7 @@ proptest! {
         let mut input = receive(out.pending());
         let mut read = Vec::new();
         while let Some(body) = input.body().unwrap() {
-            prop_assert!(body.len() + frame::LENGTH_BYTES <= FRAME_BYTES);
+            prop_assert!(body.len() + frame::LENGTH_BYTES <= REQUEST_FRAME_BYTES);
             read.extend(read_request(body).unwrap());
             input.consume();
         }
@@ -455,7 +455,7 @@ fn an_oversize_frame_of_two_operations_is_refused() {
     let mut out = SendBuffer::default();
     let mut writer = RequestWriter::begin(&mut out, 1);
     writer
-        .put(map().partition_of(b"a"), 1, b"a", FRAME_BYTES)
+        .put(map().partition_of(b"a"), 1, b"a", REQUEST_FRAME_BYTES)
         .unwrap()
         .fill(0);
     writer.finish(true);

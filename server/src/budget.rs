@@ -1,13 +1,38 @@
-//! The one budget that the buffers of all connections share.
+//! What connections may use, so that all of them together stay within bounds.
+//!
+//! A peer that stops reading leaves a request frame, an answer frame and what its socket holds of both
+//! directions. Few connections get all that makes them fast; from some hundred on, each gets less.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Bytes that connections hold, against the most that they may.
+use batchkv_protocol::limits::{FRAME_BYTES, REQUEST_FRAME_BYTES, SOCKET_RECEIVE_BYTES};
+
+/// With more stalled peers than this, answers go out in small frames.
+const STALLED_PEERS_MAX: usize = 128;
+/// With more connections than this, sockets of further ones keep less of what was not read.
+const ROOMY_CONNECTIONS_MAX: u64 = 64;
+
+/// What a socket of one more connection than `connections` may keep of unread bytes. It has to be set before
+/// the socket is connected: what it has once allowed its peer to send will come.
+pub(crate) fn socket_receive_bytes(connections: u64) -> usize {
+    if connections < ROOMY_CONNECTIONS_MAX {
+        SOCKET_RECEIVE_BYTES
+    } else {
+        REQUEST_FRAME_BYTES
+    }
+}
+
+/// Bytes that connections hold, against the most that they may, and how many of their peers are stalled.
 #[derive(Debug)]
 pub(crate) struct Budget {
     bytes_max: u64,
     bytes: AtomicU64,
+    stalled_peers: AtomicUsize,
 }
+
+/// A peer that must read before it is served on.
+#[derive(Debug)]
+pub(crate) struct Stalled<'a>(&'a Budget);
 
 /// One connection's part of a [`Budget`], given back when it goes.
 #[derive(Debug)]
@@ -21,6 +46,22 @@ impl Budget {
         Self {
             bytes_max,
             bytes: AtomicU64::new(0),
+            stalled_peers: AtomicUsize::new(0),
+        }
+    }
+
+    /// Counts a peer as stalled.
+    pub(crate) fn stalled(&self) -> Stalled<'_> {
+        self.stalled_peers.fetch_add(1, Ordering::Relaxed);
+        Stalled(self)
+    }
+
+    /// Longest frame of several answers at present. A peer that stops reading leaves one behind.
+    pub(crate) fn answer_frame_bytes(&self) -> usize {
+        if self.stalled_peers.load(Ordering::Relaxed) <= STALLED_PEERS_MAX {
+            FRAME_BYTES
+        } else {
+            REQUEST_FRAME_BYTES
         }
     }
 
@@ -48,8 +89,31 @@ impl Charge<'_> {
     }
 }
 
+impl Drop for Stalled<'_> {
+    fn drop(&mut self) {
+        self.0.stalled_peers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Charge<'_> {
     fn drop(&mut self) {
         self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_cut_small_while_many_peers_are_stalled() {
+        let budget = Budget::new(0);
+        let mut stalled: Vec<Stalled<'_>> =
+            (0..STALLED_PEERS_MAX).map(|_| budget.stalled()).collect();
+        assert_eq!(budget.answer_frame_bytes(), FRAME_BYTES);
+        stalled.push(budget.stalled());
+        assert_eq!(budget.answer_frame_bytes(), REQUEST_FRAME_BYTES);
+        stalled.pop();
+        assert_eq!(budget.answer_frame_bytes(), FRAME_BYTES);
     }
 }

@@ -135,6 +135,9 @@ pub async fn serve<E: Engine>(
     started(observer.clone());
     let mut shutdown = pin!(shutdown);
     loop {
+        let receive_bytes = budget::socket_receive_bytes(stats.connections());
+        // Where it fails, more memory is used.
+        let _ = SockRef::from(&listener).set_recv_buffer_size(receive_bytes);
         tokio::select! {
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {

@@ -2,8 +2,8 @@
 //!
 //! While the socket has no room for answers nothing is read and nothing executed, so a peer that does
 //! not read is pushed back instead of buffered: it costs the request frame that it waits for, what its
-//! socket holds, and what one write left over. Nothing but a peer that is late with something already
-//! begun is ever timed out: a quiet connection stays.
+//! socket holds, and what one write left over; [`budget`](crate::budget) bounds them. Nothing but a peer
+//! that is late with something already begun is ever timed out: a quiet connection stays.
 
 use std::cell::Cell;
 use std::io;
@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use batchkv_protocol::limits::FRAME_BYTES;
+use batchkv_protocol::limits::{FRAME_BYTES, REQUEST_FRAME_BYTES};
 use batchkv_protocol::{Counters, ReceiveBuffer, SendBuffer};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
@@ -24,8 +24,8 @@ use crate::session::{Identity, Progress, Session, write_error};
 use crate::stats::{Delta, Open, Stats};
 use crate::store::Engine;
 
-/// Answers that are gathered before they are written: one full frame, or several small ones.
-const OUTPUT_BYTES: usize = FRAME_BYTES / 2;
+/// Room for requests: one full frame and the next.
+const INPUT_BYTES: usize = 2 * REQUEST_FRAME_BYTES;
 /// Buffers above this size are given back as soon as they are empty.
 const KEPT_BYTES: usize = 4 * FRAME_BYTES;
 /// A connection that is quiet for this long gives its buffers back.
@@ -159,9 +159,10 @@ impl<'a, E: Engine> Connection<'a, E> {
     fn answer(&mut self) -> Progress {
         let mut answers = self.context.answers.take();
         let engine = &*self.context.engine;
-        let mut progress =
-            self.session
-                .advance(engine, &mut self.input, &mut answers, OUTPUT_BYTES);
+        let frame_bytes = self.context.budget.answer_frame_bytes();
+        let mut progress = self
+            .session
+            .advance(engine, &mut self.input, &mut answers, frame_bytes);
         if !answers.is_empty() {
             // A failed write fails again when the rest is written.
             let sent = self.stream.try_write(answers.pending()).unwrap_or(0);
@@ -181,10 +182,13 @@ impl<'a, E: Engine> Connection<'a, E> {
     /// Waits until the socket has taken everything and has room for more; then lets the thread's other
     /// connections have a turn.
     async fn flush(&mut self) -> Result<(), End> {
+        let is_stalled = !self.output.is_empty() || !self.has_room();
+        let stalled = is_stalled.then(|| self.context.budget.stalled());
         self.write_rest().await?;
-        if !self.has_room() {
+        if is_stalled {
             self.await_room().await?;
         }
+        drop(stalled);
         tokio::task::yield_now().await;
         Ok(())
     }
@@ -246,7 +250,7 @@ impl<'a, E: Engine> Connection<'a, E> {
             // Shutdown first: a peer that always has more to say must not put it off.
             biased;
             _ = shutdown.wait_for(|stop| *stop) => return Err(End::Shutdown),
-            received = self.stream.read(self.input.spare()) => received?,
+            received = self.stream.read(self.input.spare_within(INPUT_BYTES)) => received?,
             () = sleep_until(deadline.into()) => return self.late().await,
         };
         self.take(received)

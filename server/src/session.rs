@@ -166,20 +166,20 @@ impl Session {
         self.current.is_some()
     }
 
-    /// Uses complete frames of `input` and appends answers to `out` until the input runs out or
-    /// `output_bytes` or more wait there. At most one frame is written beyond that.
+    /// Uses complete frames of `input` and appends answers to `out`, in frames of up to `frame_bytes`,
+    /// until the input runs out or more than half a frame waits there.
     pub fn advance(
         &mut self,
         engine: &impl Engine,
         input: &mut ReceiveBuffer,
         out: &mut SendBuffer,
-        output_bytes: usize,
+        frame_bytes: usize,
     ) -> Progress {
         while !self.failed {
-            if out.pending().len() >= output_bytes {
+            if out.pending().len() > frame_bytes / 2 {
                 return Progress::More;
             }
-            match self.step(engine, input, out, output_bytes) {
+            match self.step(engine, input, out, frame_bytes) {
                 Ok(true) => {}
                 Ok(false) => return Progress::Idle,
                 Err(fault) => {
@@ -197,14 +197,14 @@ impl Session {
         engine: &impl Engine,
         input: &mut ReceiveBuffer,
         out: &mut SendBuffer,
-        output_bytes: usize,
+        frame_bytes: usize,
     ) -> Result<bool, Fault> {
         let Some(body) = input.body()? else {
             return Ok(false);
         };
         let done = match frame::kind(body)? {
             Kind::Control => self.control(body, out).map(|()| true)?,
-            Kind::Request if self.greeted => self.request(engine, body, out, output_bytes)?,
+            Kind::Request if self.greeted => self.request(engine, body, out, frame_bytes)?,
             Kind::Request => return Err(Fault::NoHello),
             Kind::Answer => return Err(Fault::Unexpected),
         };
@@ -254,13 +254,13 @@ impl Session {
         engine: &impl Engine,
         body: &[u8],
         out: &mut SendBuffer,
-        output_bytes: usize,
+        frame_bytes: usize,
     ) -> Result<bool, Fault> {
         let mut current = match self.current {
             Some(current) => current,
             None => self.accept(body)?,
         };
-        let all = self.answer(engine, body, &mut current, out, output_bytes)?;
+        let all = self.answer(engine, body, &mut current, out, frame_bytes)?;
         self.current = (!all).then_some(current);
         Ok(all)
     }
@@ -307,7 +307,7 @@ impl Session {
         body: &[u8],
         current: &mut CurrentFrame,
         out: &mut SendBuffer,
-        output_bytes: usize,
+        frame_bytes: usize,
     ) -> Result<bool, Fault> {
         let took = || {
             let read_at = self.read_at.filter(|_| self.timed)?;
@@ -315,7 +315,7 @@ impl Session {
         };
         let place = &mut current.place;
         let mut window = Vec::with_capacity(WINDOW_OPERATIONS);
-        let mut writer = begin(out, current.id, self.timed, &mut self.seen);
+        let mut writer = begin(out, current.id, frame_bytes, self.timed, &mut self.seen);
         loop {
             let fits = if place.refused.is_some() {
                 place.refuse(&mut writer, &mut self.counters)
@@ -337,10 +337,10 @@ impl Session {
             };
             if !fits {
                 finish(writer, took(), false);
-                if out.pending().len() >= output_bytes {
+                if out.pending().len() > frame_bytes / 2 {
                     return Ok(false);
                 }
-                writer = begin(out, current.id, self.timed, &mut self.seen);
+                writer = begin(out, current.id, frame_bytes, self.timed, &mut self.seen);
             }
         }
     }
@@ -350,10 +350,13 @@ impl Session {
 fn begin<'a>(
     out: &'a mut SendBuffer,
     id: u64,
+    frame_bytes: usize,
     timed: bool,
     seen: &'a mut Option<Seen>,
 ) -> AnswerWriter<'a> {
-    let writer = AnswerWriter::begin(out, id).referring(seen.as_mut());
+    let writer = AnswerWriter::begin(out, id)
+        .within(frame_bytes)
+        .referring(seen.as_mut());
     if timed { writer.timed() } else { writer }
 }
 

@@ -272,7 +272,7 @@ proptest! {
                 }
             }
             prop_assert!(features & FEATURE_REFERENCES != 0 || frame.references.answers == 0);
-            prop_assert!(body.len() + 4 <= FRAME_BYTES || answers == 1);
+            prop_assert!(body.len() + 4 <= FRAME_BYTES.min(limit) || answers == 1);
         }
         prop_assert_eq!(answered.len(), steps.len());
         for (position, expected) in positions.iter().zip(&expected) {
