@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use batchkv_protocol::control::{MAGIC, VERSION};
+use batchkv_protocol::limits::FRAME_BYTES;
 use batchkv_protocol::{ClientHello, Control, ReceiveBuffer, SendBuffer, Status};
 use batchkv_server::session::{Identity, Progress, Session};
 use batchkv_server::store::Engine;
@@ -13,7 +14,6 @@ use crate::job::{OPERATIONS, Source, Step, map, share, write_request};
 
 /// Requests that a measurement takes turns with.
 pub const REQUESTS: usize = 64;
-const OUTPUT_BYTES: usize = 64 << 10;
 
 /// Requests of the job, each as its frames.
 #[must_use]
@@ -97,12 +97,9 @@ impl<E: Engine> Served<E> {
         while !bytes.is_empty() {
             self.input.fill_from(&mut bytes);
             loop {
-                let progress = self.session.advance(
-                    &self.engine,
-                    &mut self.input,
-                    &mut self.out,
-                    OUTPUT_BYTES,
-                );
+                let progress =
+                    self.session
+                        .advance(&self.engine, &mut self.input, &mut self.out, FRAME_BYTES);
                 answer_bytes += self.out.pending().len();
                 self.out.sent(self.out.pending().len());
                 match progress {
