@@ -7,4 +7,4 @@ if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; 
     echo "run-cluster.sh: python3 3.10 or newer is missing: sudo apt-get install python3 python3-venv" >&2
     exit 1
 fi
-exec python3 -m cluster "$@"
+exec python3 -m launcher "$@"

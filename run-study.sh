@@ -9,8 +9,8 @@ if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; 
 fi
 (
     cd "$checkout"
-    python3 -m cluster.tools
-    python3 -m cluster.tools plots/requirements.txt ||
+    python3 -m launcher.tools
+    python3 -m launcher.tools plots/requirements.txt ||
         echo "run-study.sh: there will be no pictures, see above" >&2
     cargo build --release --workspace --quiet
 )

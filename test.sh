@@ -49,12 +49,13 @@ if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; 
     exit 1
 fi
 
-step python3 -m cluster.tools plots/requirements.txt tests/requirements.txt
+step python3 -m launcher.tools plots/requirements.txt tests/requirements.txt
 step cargo fmt --check
 step cargo clippy --workspace --all-targets -- -D warnings
 step cargo test --workspace
+step env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p batchkv-store --test loom
 step env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
 step cargo build --release --workspace
 # Each skipped test is named, with its reason, just above the last line.
 step .venv/bin/python -m pytest -rs --no-fold-skipped "${pytest_flags[@]}" \
-    plots/tests cluster/tests tests
+    plots/tests launcher/tests tests

@@ -28,10 +28,10 @@ from support import (
     wait_for_end,
 )
 
-from cluster.survey import local_ports
+from launcher.survey import local_ports
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-MANIFEST = CHECKOUT / "cluster" / "tests" / "data" / "geni-get.json"
+MANIFEST = CHECKOUT / "launcher" / "tests" / "data" / "geni-get.json"
 PRIVILEGE_SEPARATION = Path("/run/sshd")
 
 

@@ -13,7 +13,7 @@ use batchkv_bench::job::{OPERATIONS, Source, Step, map, spec, write_request};
 use batchkv_bench::served::{Served, requests};
 use batchkv_client::group::Grouping;
 use batchkv_protocol::{PartitionMap, SendBuffer};
-use batchkv_server::store::Partitioned;
+use batchkv_store::Partitioned;
 use serde::Serialize;
 use serde_json::Value;
 

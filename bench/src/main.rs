@@ -2,7 +2,6 @@
 //!
 //! - `cargo run -r -p batchkv-bench -- ceilings`: every layer of the standard job, against merely moving
 //!   its bytes. Needs `cargo build --release --workspace` first.
-//! - `... -- layout`: rows against columns inside a group.
 //! - `... -- mover serve ADDRESS` and `... -- mover ask ADDRESS`: the ceilings' mover over any link.
 //! - `... -- serving`: session and engine without sockets, both engines.
 //! - `cargo bench -p batchkv-bench`: codec, store and sampler, function by function.
@@ -16,7 +15,6 @@
 )]
 
 mod ceilings;
-mod layout;
 mod mover;
 mod null;
 mod sample;
@@ -38,8 +36,6 @@ enum Command {
         #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u16).range(6..))]
         rounds: u16,
     },
-    /// Rows against columns inside a group: time to write and to read, and bytes
-    Layout,
     /// The bytes of the standard job, moved and nothing else, between two processes
     #[command(subcommand)]
     Mover(Side),
@@ -51,10 +47,6 @@ fn main() -> io::Result<()> {
     let command = batchkv_cli::parse(std::env::args_os()).unwrap_or_else(|said| said.exit());
     match command {
         Command::Ceilings { rounds } => ceilings::run(rounds.into()),
-        Command::Layout => {
-            layout::run();
-            Ok(())
-        }
         Command::Mover(side) => side.run(serving::standard_weights()),
         Command::Serving => {
             serving::run();

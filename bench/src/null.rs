@@ -8,7 +8,7 @@ use batchkv_bench::job::{VALUE, map};
 use batchkv_protocol::limits::{BUFFER_BYTES_MAX, FRAME_TIME_MAX};
 use batchkv_protocol::{Answer, AnswerWriter, Counters, Operation};
 use batchkv_server::config::{Config, EngineKind};
-use batchkv_server::store::{Engine, Placed, Usage};
+use batchkv_store::{Engine, Placed, Usage};
 
 struct Null;
 

@@ -7,7 +7,7 @@ use batchkv_protocol::control::{MAGIC, VERSION};
 use batchkv_protocol::limits::FRAME_BYTES;
 use batchkv_protocol::{ClientHello, Control, ReceiveBuffer, SendBuffer, Status};
 use batchkv_server::session::{Identity, Progress, Session};
-use batchkv_server::store::Engine;
+use batchkv_store::Engine;
 use batchkv_workload::{LoadOrder, Spec};
 
 use crate::job::{OPERATIONS, Source, Step, map, share, write_request};

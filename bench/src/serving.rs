@@ -3,7 +3,7 @@
 
 use batchkv_bench::job::{OPERATIONS, spec};
 use batchkv_bench::served::{REQUESTS, Served, requests};
-use batchkv_server::store::{Dashmap, Engine, Partitioned};
+use batchkv_store::{Dashmap, Engine, Partitioned};
 
 use crate::mover::Weights;
 use crate::timing::medians;

@@ -16,8 +16,6 @@ pub mod config;
 mod net;
 pub mod session;
 pub mod stats;
-pub mod store;
-mod system;
 
 use std::cell::Cell;
 use std::io;
@@ -35,12 +33,12 @@ use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
+use batchkv_store::{Dashmap, Engine, Partitioned};
 use budget::Budget;
 use config::{Config, EngineKind};
 use net::Context;
 use session::Identity;
 use stats::{Open, Snapshot, Stats};
-use store::{Dashmap, Engine, Partitioned};
 
 /// Names of the threads that serve connections begin with this.
 const THREAD_NAME: &str = "server-";

@@ -22,7 +22,7 @@ use tokio::time::{sleep_until, timeout};
 use crate::budget::{Budget, Charge};
 use crate::session::{Identity, Progress, Session, write_error};
 use crate::stats::{Delta, Open, Stats};
-use crate::store::Engine;
+use batchkv_store::Engine;
 
 /// Room for requests: one full frame and the next.
 const INPUT_BYTES: usize = 2 * REQUEST_FRAME_BYTES;

@@ -24,7 +24,7 @@ use batchkv_protocol::{
     ServerLimits, Status, frame,
 };
 
-use crate::store::{Engine, Placed, WINDOW_OPERATIONS};
+use batchkv_store::{Engine, Placed, WINDOW_OPERATIONS};
 
 /// What this server can do for a client that offers it.
 const FEATURES: u64 = FEATURE_STATUS | FEATURE_REFERENCES | FEATURE_SERVER_TIME;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use batchkv_protocol::Counters;
 
-use crate::store::Usage;
+use batchkv_store::Usage;
 
 /// Counters of all threads; cumulative over the server's life.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use batchkv_protocol::{
     ClientHello, Control, PartitionMap, ReceiveBuffer, RequestWriter, SendBuffer, Status,
 };
 use batchkv_server::session::{Identity, Progress, Session};
-use batchkv_server::store::{Engine, Partitioned};
+use batchkv_store::{Engine, Partitioned};
 
 /// The system's allocator, counted.
 struct Counting;

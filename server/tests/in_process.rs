@@ -15,7 +15,7 @@ use batchkv_protocol::limits::{BUFFER_BYTES_MAX, FRAME_BYTES, SOCKET_SEND_BYTES,
 use batchkv_protocol::{Answer, AnswerFrame, AnswerWriter, Control, Counters, PartitionMap};
 use batchkv_server::config::{Config, EngineKind};
 use batchkv_server::stats::Snapshot;
-use batchkv_server::store::{Dashmap, Engine, Placed, Usage};
+use batchkv_store::{Dashmap, Engine, Placed, Usage};
 use common::{Answered, PATIENCE, Peer};
 use tokio::sync::oneshot;
 

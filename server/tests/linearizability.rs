@@ -16,7 +16,7 @@ use batchkv_client::{Batch, Client, Options, Outcome};
 use batchkv_protocol::limits::BUFFER_BYTES_MAX;
 use batchkv_protocol::{Answer, AnswerWriter, Counters, Operation, PartitionMap};
 use batchkv_server::config::{Config, EngineKind};
-use batchkv_server::store::{Dashmap, Engine, Partitioned, Placed, Usage};
+use batchkv_store::{Dashmap, Engine, Partitioned, Placed, Usage};
 use batchkv_workload::history::{self, Action, Event, Violation};
 use batchkv_workload::random::Random;
 use tokio::sync::oneshot;

@@ -21,7 +21,7 @@ use batchkv_protocol::{
     RequestWriter, SendBuffer, Status,
 };
 use batchkv_server::session::{Identity, Progress, Session};
-use batchkv_server::store::{Dashmap, Engine};
+use batchkv_store::{Dashmap, Engine};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

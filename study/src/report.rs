@@ -21,7 +21,7 @@ pub(crate) fn make(checkout: &Path, study: &Path) -> Result<()> {
     }
     if !python.is_file() {
         bail!(
-            "no report could be drawn, because {} is missing: python3 -m cluster.tools \
+            "no report could be drawn, because {} is missing: python3 -m launcher.tools \
              plots/requirements.txt, in the checkout, makes it",
             python.display()
         );

@@ -2,7 +2,7 @@
 
 use batchkv_bench::job::{Source, map, spec};
 use batchkv_bench::served::{REQUESTS, Served, frames, requests};
-use batchkv_server::store::Partitioned;
+use batchkv_store::Partitioned;
 use batchkv_workload::Spec;
 use criterion::Criterion;
 

@@ -1,0 +1,571 @@
+//! A request of the driver: it writes its keys and values into the frame, and looks at the answers.
+//!
+//! Nothing is allocated per operation, and nothing per batch either once enough have been in flight:
+//! the memory of an ended batch is the next one's.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use batchkv_client::exchange::{Exchange, Lost, OperationKind, WrongKind};
+use batchkv_protocol::{Answer, Key, RequestWriter};
+use batchkv_workload::values;
+use batchkv_workload::{Floor, KeyBuf, KeyStyle, Stamp, Witness};
+
+use crate::lane::Lane;
+use crate::recorder::{Deed, Sending};
+use crate::results::latency::{Latencies, Part};
+use crate::starts::Starts;
+use crate::tally::Gain;
+use crate::verdict::Kinds;
+use crate::worker::Worker;
+
+/// What a step does, and what it counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum StepKind {
+    /// A read.
+    Get = 0,
+    /// An update.
+    Update = 1,
+    /// An insert.
+    Insert = 2,
+    /// The first half of a read-modify-write; it counts when the second is answered.
+    ModifyGet = 3,
+    /// The second half.
+    ModifyPut = 4,
+    /// A delete.
+    Delete = 5,
+    /// A put of the load.
+    Load = 6,
+}
+
+impl StepKind {
+    #[inline]
+    fn operation(self) -> OperationKind {
+        match self {
+            Self::Get | Self::ModifyGet => OperationKind::Get,
+            Self::Delete => OperationKind::Delete,
+            Self::Update | Self::Insert | Self::ModifyPut | Self::Load => OperationKind::Put,
+        }
+    }
+}
+
+/// One operation on the wire, in sixteen bytes: record (48 bits), partition (12) and kind (4); and the key,
+/// so that it is formatted once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Step {
+    packed: u64,
+    /// [`KeyBuf::short_word`]; 0 for a longer key.
+    key_word: u64,
+}
+
+const RECORD_BITS: u32 = 48;
+const PARTITION_BITS: u32 = 12;
+const _: () = {
+    assert!(batchkv_protocol::limits::PARTITIONS_MAX as u64 <= 1 << PARTITION_BITS);
+    assert!(batchkv_workload::spec::RECORDS_MAX < 1 << (RECORD_BITS - 1));
+};
+
+impl Step {
+    /// A step on `record`, whose `key` lies in `partition`.
+    #[inline]
+    pub(crate) fn new(kind: StepKind, record: u64, key: &KeyBuf, partition: u32) -> Self {
+        debug_assert!(record < 1 << RECORD_BITS);
+        Self {
+            packed: record
+                | u64::from(partition) << RECORD_BITS
+                | (kind as u64) << (RECORD_BITS + PARTITION_BITS),
+            key_word: key.short_word().unwrap_or(0),
+        }
+    }
+
+    /// Makes `key` the key of the step's record, which has this `style`.
+    #[inline(always)]
+    fn set_key(self, style: KeyStyle, key: &mut KeyBuf) {
+        match self.key_word {
+            0 => key.set(style, self.record()),
+            word => key.set_short(word),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn record(self) -> u64 {
+        self.packed & ((1 << RECORD_BITS) - 1)
+    }
+
+    #[inline]
+    pub(crate) fn partition(self) -> u32 {
+        (self.packed >> RECORD_BITS) as u32 & ((1 << PARTITION_BITS) - 1)
+    }
+
+    /// Whether an operation is complete with this step; the first half of a pair is none of its own.
+    #[inline]
+    pub(crate) fn is_operation(self) -> bool {
+        self.kind() != StepKind::ModifyGet
+    }
+
+    #[inline]
+    fn kind(self) -> StepKind {
+        // Only `new` makes steps, so no other number occurs.
+        match self.packed >> (RECORD_BITS + PARTITION_BITS) {
+            0 => StepKind::Get,
+            1 => StepKind::Update,
+            2 => StepKind::Insert,
+            3 => StepKind::ModifyGet,
+            4 => StepKind::ModifyPut,
+            5 => StepKind::Delete,
+            _ => StepKind::Load,
+        }
+    }
+}
+
+/// A step's class when a batch is grouped: its partition.
+impl From<Step> for u32 {
+    #[inline]
+    fn from(step: Step) -> Self {
+        step.partition()
+    }
+}
+
+/// What is remembered of a step on a watched record, from its sending to its answer.
+#[derive(Debug, Clone, Copy)]
+struct Watched {
+    index: u32,
+    note: Note,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Note {
+    /// What the read may not return.
+    Read(Floor),
+    /// The write's sequence.
+    Write(u64),
+}
+
+/// A frame that was written.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    /// Steps up to its end.
+    end: usize,
+    written: Instant,
+}
+
+/// The memory of a batch, used again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    /// In send order: those of one partition stand together, in the order in which they were asked.
+    pub(crate) steps: Vec<Step>,
+    /// Ordered by index.
+    watched: Vec<Watched>,
+    frames: Vec<Frame>,
+}
+
+/// The key as the wire takes it.
+#[inline(always)]
+pub(crate) fn wire_key(key: &KeyBuf) -> Key<'_> {
+    let (buffer, key_bytes) = key.padded();
+    Key::within(buffer, 0, key_bytes).expect("a key lies within its buffer")
+}
+
+/// A request on its way.
+pub(crate) struct Batch {
+    worker: Rc<Worker>,
+    lane: Rc<Lane>,
+    /// When its operations were generated.
+    starts: Starts,
+    /// When its buffer was closed.
+    closed: Instant,
+    sending: Sending,
+    parts: Parts,
+    /// Steps that were answered.
+    answered_steps: usize,
+    /// How long the server took for the last frame of answers, where it tells.
+    server_time: Option<Duration>,
+    /// What was answered since the last frame's end.
+    gain: Gain,
+    /// What was answered at all.
+    answered: Kinds,
+}
+
+impl Batch {
+    /// A batch of the steps in `parts` for the server of `lane`, of operations that began at `starts`
+    /// in a buffer that was closed at `closed`.
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        lane: Rc<Lane>,
+        parts: Parts,
+        starts: Starts,
+        closed: Instant,
+    ) -> Self {
+        let sending = worker.sending();
+        Self {
+            worker,
+            lane,
+            starts,
+            closed,
+            sending,
+            parts,
+            answered_steps: 0,
+            server_time: None,
+            gain: Gain::default(),
+            answered: Kinds::default(),
+        }
+    }
+
+    #[inline]
+    fn watch(&mut self, index: usize, note: Note) {
+        let index = index as u32;
+        self.parts.watched.push(Watched { index, note });
+    }
+
+    fn note(&self, index: usize) -> Option<Note> {
+        let watched = &self.parts.watched;
+        let place = watched.binary_search_by_key(&(index as u32), |watched| watched.index);
+        place.ok().map(|place| watched[place].note)
+    }
+
+    #[inline]
+    fn write_put(
+        &mut self,
+        index: usize,
+        step: Step,
+        key: &KeyBuf,
+        frame: &mut RequestWriter<'_>,
+    ) -> bool {
+        let worker = &self.worker;
+        // A stamp is lost when the value does not fit: sequences may have gaps.
+        let stamp = match step.kind() {
+            StepKind::Load => worker.writer.borrow().loaded(),
+            _ => worker.writer.borrow_mut().next_stamp(),
+        };
+        let (partition, record) = (step.partition(), step.record());
+        let value_bytes = worker.value_bytes(record, stamp);
+        let epoch = worker.epoch(partition);
+        let Some(room) = frame.put(partition, epoch, wire_key(key), value_bytes) else {
+            return false;
+        };
+        values::write(key.hash(), stamp, room);
+        worker.wrote(key.as_bytes().len() + value_bytes);
+        if Witness::is_sampled(record) && step.kind() != StepKind::Load {
+            let mut witness = worker.witness.borrow_mut();
+            witness.write_sent(record, stamp.sequence);
+            drop(witness);
+            self.watch(index, Note::Write(stamp.sequence));
+        }
+        true
+    }
+
+    #[inline]
+    fn take_value(&mut self, index: usize, step: Step, value: &[u8]) {
+        self.gain.counts.hits += 1;
+        self.answered.hits += 1;
+        self.worker.read(value.len());
+        if !self.worker.verify {
+            return;
+        }
+        self.gain.checks.verified += 1;
+        let record = step.record();
+        let mut key = KeyBuf::default();
+        step.set_key(self.worker.key_style, &mut key);
+        match values::check(key.hash(), value) {
+            Ok(Some(stamp)) if stamp.run != self.worker.run => self.gain.checks.foreign += 1,
+            Ok(stamp) if Witness::is_sampled(record) => {
+                self.check_stale(index, record, stamp);
+                if let Some(stamp) = stamp {
+                    self.record(index, record, Deed::Read(Some(stamp.into())));
+                }
+            }
+            Ok(_) => {}
+            Err(fault) => {
+                self.gain.checks.damaged += 1;
+                let mut tally = self.worker.tally.borrow_mut();
+                tally.example(|| format!("record {record}: {fault}"));
+            }
+        }
+    }
+
+    fn take_missing(&mut self, index: usize, step: Step) {
+        self.gain.counts.misses += 1;
+        self.gain.checks.misses += 1;
+        if Witness::is_sampled(step.record()) {
+            self.record(index, step.record(), Deed::Read(None));
+        }
+    }
+
+    /// Records an operation that was answered, on a sampled record.
+    fn record(&self, index: usize, record: u64, deed: Deed) {
+        if let Some(recorder) = &self.worker.recorder {
+            let mut recorder = recorder.borrow_mut();
+            recorder.answered(record, deed, index, self.sending);
+        }
+    }
+
+    /// Records the writes of sampled records that may have reached a server which was lost.
+    fn record_unknown(&self, sent: usize) {
+        let Some(recorder) = &self.worker.recorder else {
+            return;
+        };
+        let mut recorder = recorder.borrow_mut();
+        for watched in &self.parts.watched {
+            let index = watched.index as usize;
+            if let (Note::Write(sequence), true) = (watched.note, index < sent) {
+                let deed = Deed::Write(self.worker.value_id(sequence));
+                let record = self.parts.steps[index].record();
+                recorder.unknown(record, deed, index, self.sending);
+            }
+        }
+    }
+
+    fn check_stale(&mut self, index: usize, record: u64, stamp: Option<Stamp>) {
+        let Some(Note::Read(floor)) = self.note(index) else {
+            return;
+        };
+        let worker = &self.worker;
+        let checked = worker.witness.borrow().read_answered(record, floor, stamp);
+        if let Err(stale) = checked {
+            self.gain.checks.stale += 1;
+            worker.tally.borrow_mut().example(|| stale.to_string());
+        }
+    }
+
+    #[inline]
+    fn take_stored(&mut self, index: usize, step: Step) {
+        let record = step.record();
+        let counts = &mut self.gain.counts;
+        self.answered.puts += 1;
+        match step.kind() {
+            StepKind::Insert => {
+                counts.inserts += 1;
+                self.worker.inserts.borrow_mut().acknowledged(record);
+            }
+            StepKind::ModifyPut => counts.read_modify_writes += 1,
+            // The load has no kind of its own; it is in no measured second.
+            _ => counts.updates += 1,
+        }
+        if Witness::is_sampled(record)
+            && let Some(Note::Write(sequence)) = self.note(index)
+        {
+            let mut witness = self.worker.witness.borrow_mut();
+            witness.write_acknowledged(record, sequence);
+            drop(witness);
+            self.record(index, record, Deed::Write(self.worker.value_id(sequence)));
+        }
+    }
+
+    #[cold]
+    fn take_refusal(&mut self, step: Step, answer: Answer<'_>) {
+        self.gain.checks.errors += 1;
+        let record = step.record();
+        self.worker.witness.borrow_mut().forget(record);
+        let mut tally = self.worker.tally.borrow_mut();
+        tally.example(|| match answer {
+            Answer::Refused(reason) => format!("record {record}: {reason}"),
+            other => format!("record {record}: {other:?}"),
+        });
+    }
+
+    /// Notes the latencies of `operations` that `steps` answers at `now` completed. The answers are taken
+    /// to come in send order: where groups overtake each other inside a batch, its frames' queue and
+    /// service times change places, and their sums stay.
+    fn take_times(
+        &mut self,
+        now: Instant,
+        steps: usize,
+        operations: u64,
+        latencies: &mut Latencies,
+    ) {
+        let closed = self.closed;
+        self.starts.take(operations, |start, count| {
+            let fill = closed.saturating_duration_since(start);
+            latencies.record(Part::Fill, fill, count);
+            let total = now.saturating_duration_since(start);
+            latencies.record(Part::Total, total, count);
+        });
+        let (mut begin, end) = (self.answered_steps, self.answered_steps + steps);
+        self.answered_steps = end;
+        let frames = &self.parts.frames;
+        let first = frames.partition_point(|frame| frame.end <= begin);
+        let mut left = operations;
+        for frame in &frames[first..] {
+            if begin == end {
+                break;
+            }
+            // A read-modify-write is two steps.
+            let of_frame = frame.end.min(end) - begin;
+            let count = left * of_frame as u64 / (end - begin) as u64;
+            let queue = frame.written.saturating_duration_since(closed);
+            latencies.record(Part::Queue, queue, count);
+            let service = now.saturating_duration_since(frame.written);
+            latencies.record(Part::Service, service, count);
+            if let Some(server) = self.server_time {
+                latencies.record(Part::Server, server, count);
+                latencies.record(Part::Network, service.saturating_sub(server), count);
+            }
+            left -= count;
+            begin += of_frame;
+        }
+    }
+
+    /// Operations of `steps` that were not answered, by kind.
+    fn unanswered(&self, sent: usize) -> Kinds {
+        let mut asked = Kinds::default();
+        for step in &self.parts.steps[..sent] {
+            match step.kind().operation() {
+                OperationKind::Get => asked.gets += 1,
+                OperationKind::Put => asked.puts += 1,
+                OperationKind::Delete => asked.deletes += 1,
+            }
+        }
+        Kinds {
+            gets: asked.gets - self.answered.gets,
+            hits: 0,
+            puts: asked.puts - self.answered.puts,
+            deletes: asked.deletes - self.answered.deletes,
+        }
+    }
+}
+
+impl Exchange for Batch {
+    fn operations(&self) -> usize {
+        self.parts.steps.len()
+    }
+
+    #[inline]
+    fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool {
+        let step = self.parts.steps[index];
+        let worker = &self.worker;
+        let mut key = KeyBuf::default();
+        step.set_key(worker.key_style, &mut key);
+        let partition = step.partition();
+        let epoch = worker.epoch(partition);
+        match step.kind() {
+            StepKind::Get | StepKind::ModifyGet => {
+                let fits = frame.get(partition, epoch, wire_key(&key));
+                if fits {
+                    worker.wrote(key.as_bytes().len());
+                }
+                if fits && worker.verify && Witness::is_sampled(step.record()) {
+                    let floor = worker.witness.borrow().read_sent(step.record());
+                    self.watch(index, Note::Read(floor));
+                }
+                fits
+            }
+            StepKind::Delete => {
+                let fits = frame.delete(partition, epoch, wire_key(&key));
+                if fits {
+                    worker.wrote(key.as_bytes().len());
+                }
+                if fits && Witness::is_sampled(step.record()) {
+                    worker.witness.borrow_mut().forget(step.record());
+                    if let Some(recorder) = &worker.recorder {
+                        let mut recorder = recorder.borrow_mut();
+                        recorder.deleted(step.record(), index, self.sending);
+                    }
+                }
+                fits
+            }
+            _ => self.write_put(index, step, &key, frame),
+        }
+    }
+
+    #[inline(always)]
+    fn answer(&mut self, index: usize, answer: Answer<'_>) -> Result<(), WrongKind> {
+        let step = self.parts.steps[index];
+        let kind = step.kind();
+        kind.operation().check(&answer)?;
+        match answer {
+            Answer::Value(value) => {
+                self.answered.gets += 1;
+                self.gain.counts.reads += u64::from(kind == StepKind::Get);
+                self.take_value(index, step, value);
+            }
+            Answer::Missing => {
+                self.answered.gets += 1;
+                self.gain.counts.reads += u64::from(kind == StepKind::Get);
+                self.take_missing(index, step);
+            }
+            Answer::Stored => self.take_stored(index, step),
+            Answer::Deleted { .. } => {
+                self.answered.deletes += 1;
+                self.gain.counts.deletes += 1;
+            }
+            Answer::Refused(_) | Answer::WrongOwner(_) => self.take_refusal(step, answer),
+        }
+        Ok(())
+    }
+
+    fn written(&mut self, operations: usize) {
+        let before = self.parts.frames.last().map_or(0, |frame| frame.end);
+        self.parts.frames.push(Frame {
+            end: before + operations,
+            written: Instant::now(),
+        });
+    }
+
+    fn served(&mut self, server_time: Duration) {
+        self.server_time = Some(server_time);
+    }
+
+    fn answered(&mut self, operations: usize) {
+        let now = Instant::now();
+        let gain = std::mem::take(&mut self.gain);
+        let worker = Rc::clone(&self.worker);
+        worker.close_seconds(now);
+        let mut tally = worker.tally.borrow_mut();
+        let latencies = tally.add(now, self.lane.server, &gain);
+        self.take_times(now, operations, gain.counts.ops(), latencies);
+        drop(tally);
+        if let Some(recorder) = &worker.recorder {
+            recorder.borrow_mut().frame(now);
+        }
+    }
+
+    fn ended(mut self, outcome: Result<(), Lost>) {
+        if let Err(lost) = outcome {
+            let unknown = self.unanswered(lost.sent);
+            self.record_unknown(lost.sent);
+            self.worker.lost(self.lane.link, &unknown, &lost.cause);
+        }
+        self.parts.steps.clear();
+        self.parts.watched.clear();
+        self.parts.frames.clear();
+        self.worker.spare.borrow_mut().push(self.parts);
+        self.lane.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_keeps_its_parts() {
+        let kinds = [
+            StepKind::Get,
+            StepKind::Update,
+            StepKind::Insert,
+            StepKind::ModifyGet,
+            StepKind::ModifyPut,
+            StepKind::Delete,
+            StepKind::Load,
+        ];
+        for kind in kinds {
+            for (record, partition) in [
+                (0, 0),
+                (12_345_678, 1),
+                (1 << 41, 4095),
+                ((1 << 48) - 1, 17),
+            ] {
+                for style in [KeyStyle::Decimal, KeyStyle::User] {
+                    let key = KeyBuf::new(style, record);
+                    let step = Step::new(kind, record, &key, partition);
+                    let parts = (step.kind(), step.record(), step.partition());
+                    assert_eq!(parts, (kind, record, partition));
+                    let mut again = KeyBuf::default();
+                    step.set_key(style, &mut again);
+                    assert_eq!(again.as_bytes(), key.as_bytes());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! A worker's thread: makes its connections, and does what the main thread commands.
+
+use std::cell::RefCell;
+use std::future::pending;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use batchkv_client::connect::{ConnectOptions, open};
+use batchkv_client::error::ConnectError;
+use batchkv_client::hosts::check_hosts;
+use batchkv_protocol::PartitionMap;
+use batchkv_workload::LoadOrder;
+use tokio::runtime;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::sleep_until;
+
+use crate::config::{Config, Connections};
+use crate::pacing::{Open, Pacing};
+use crate::recorder::Recording;
+use crate::schedule::Schedule;
+use crate::tally::{Closed, Stage};
+use crate::task::{CLOSING_TASKS, Source, Task};
+use crate::verdict::{Account, Checks};
+use crate::worker::{Link, Worker};
+
+/// Names of the workers' threads begin with this.
+pub(crate) const WORKER_NAME: &str = "worker-";
+/// Time for a server to give a connection's counters.
+const SETTLE_TIME: Duration = Duration::from_secs(3);
+
+/// What the main thread asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Command {
+    /// Put the worker's share of the records.
+    Load,
+    /// Begin the workload, as warm-up.
+    Run,
+    /// Measure from this instant on, for so many seconds; then stop.
+    Measure(Instant, u64),
+    /// Send the closing batches, of which histories are recorded.
+    Close,
+    /// Send nothing more, and let what is under way finish.
+    Stop,
+    /// Give up what is under way.
+    Abort,
+    /// Close the connections, compare counts, end.
+    Finish,
+}
+
+/// What a worker says.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// All connections are made; so many.
+    Connected(usize),
+    /// A second is over.
+    Second(Box<Closed>),
+    /// Every task of the stage has ended.
+    Done,
+    /// The servers do not fit the list of hosts; what differs.
+    WrongHosts(String),
+    /// Something went wrong; a sentence.
+    Failed(String),
+    /// The last message.
+    Finished(Outcome),
+}
+
+/// A worker's number, and what it says.
+pub(crate) type Report = (usize, Message);
+
+/// What a worker's life came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// As the servers told it.
+    pub(crate) map: PartitionMap,
+    /// By connection, with the server's index.
+    pub(crate) accounts: Vec<(usize, Account)>,
+    pub(crate) checks: Checks,
+    pub(crate) examples: Vec<String>,
+    /// The worker's number, and what it recorded of listed records.
+    pub(crate) recording: Option<(usize, Recording)>,
+}
+
+/// Starts worker `index` and gives the way to command it. It reports what it does, ends after
+/// [`Command::Finish`] or when its commander is gone.
+///
+/// # Errors
+/// When the system gives no thread.
+pub(crate) fn start(
+    config: Arc<Config>,
+    run: u16,
+    index: usize,
+    report: UnboundedSender<Report>,
+) -> io::Result<UnboundedSender<Command>> {
+    let (commander, commands) = unbounded_channel();
+    let body = move || {
+        let failed = |error: io::Error| {
+            let text = format!("A worker cannot be started: {error}.");
+            let _ = report.send((index, Message::Failed(text)));
+        };
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        match runtime {
+            Ok(runtime) => {
+                let work = work(&config, run, index, report, commands);
+                LocalSet::new().block_on(&runtime, work);
+            }
+            Err(error) => failed(error),
+        }
+    };
+    let name = format!("{WORKER_NAME}{index}");
+    thread::Builder::new().name(name).spawn(body)?;
+    Ok(commander)
+}
+
+async fn work(
+    config: &Config,
+    run: u16,
+    index: usize,
+    report: UnboundedSender<Report>,
+    mut commands: UnboundedReceiver<Command>,
+) {
+    let mut pumps = JoinSet::new();
+    let links = match connect(config, index, &mut pumps).await {
+        Ok(links) => links,
+        Err(error) => {
+            let text = error.to_string();
+            let message = match error {
+                ConnectError::Order { .. } | ConnectError::Maps { .. } => Message::WrongHosts(text),
+                _ => Message::Failed(text),
+            };
+            let _ = report.send((index, message));
+            return;
+        }
+    };
+    let connections = links.len();
+    let worker = Rc::new(Worker::new(config, run, index, links, report));
+    worker.tell(Message::Connected(connections));
+    let mut tasks = JoinSet::new();
+    loop {
+        let boundary = worker.tally.borrow().boundary();
+        let second_over = async {
+            match boundary {
+                Some(boundary) => sleep_until(boundary.into()).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            command = commands.recv() => match command {
+                None => return,
+                Some(Command::Finish) => break,
+                Some(Command::Abort) => pumps.abort_all(),
+                Some(command) => obey(command, config, &worker, index, &mut tasks),
+            },
+            Some(_) = tasks.join_next() => if tasks.is_empty() {
+                worker.tell(Message::Done);
+            },
+            () = second_over => worker.close_seconds(Instant::now()),
+        }
+    }
+    let accounts = worker.settle(SETTLE_TIME).await;
+    let mut tally = worker.tally.borrow_mut();
+    let recorder = worker.recorder.as_ref();
+    worker.tell(Message::Finished(Outcome {
+        map: worker.map.clone(),
+        accounts,
+        checks: tally.checks,
+        examples: std::mem::take(&mut tally.examples),
+        recording: recorder.map(|recorder| (index, recorder.borrow_mut().finish())),
+    }));
+}
+
+fn obey(
+    command: Command,
+    config: &Config,
+    worker: &Rc<Worker>,
+    index: usize,
+    tasks: &mut JoinSet<()>,
+) {
+    let numbers = (index as u32..config.tasks).step_by(config.threads);
+    let mut spawn = |number, source, pacing| {
+        tasks.spawn_local(Task::new(Rc::clone(worker), number, source, pacing).run());
+    };
+    match command {
+        Command::Load => {
+            worker.begin(Stage::Load);
+            let order = LoadOrder::new(config.spec.records(), config.share(index));
+            let order = Rc::new(RefCell::new(order));
+            for number in numbers {
+                spawn(number, Source::Load(Rc::clone(&order)), Pacing::Closed);
+            }
+        }
+        Command::Run => {
+            worker.begin(Stage::WarmUp);
+            let begin = Instant::now();
+            for number in numbers {
+                let source = Source::warm_up(worker, number);
+                spawn(number, source, pacing(config, number, begin));
+            }
+        }
+        Command::Close => {
+            worker.begin_closing();
+            for number in (index as u32..).step_by(config.threads).take(CLOSING_TASKS) {
+                spawn(number, Source::closing(worker, number), Pacing::Closed);
+            }
+        }
+        Command::Measure(start, secs) => worker.tally.borrow_mut().measure(start, secs),
+        Command::Stop => worker.stop(),
+        Command::Abort | Command::Finish => unreachable!("the caller obeys these itself"),
+    }
+}
+
+/// How task `number` begins operations from `begin` on.
+fn pacing(config: &Config, number: u32, begin: Instant) -> Pacing {
+    let Some(offer) = &config.offer else {
+        return Pacing::Closed;
+    };
+    let (seed, client) = (config.seed, config.place.client);
+    let schedule = Schedule::new(offer, number, config.tasks, seed, client);
+    Pacing::Open(Open::new(schedule, begin, offer.linger))
+}
+
+/// Makes the worker's connections, ordered by server.
+async fn connect(
+    config: &Config,
+    index: usize,
+    pumps: &mut JoinSet<()>,
+) -> Result<Vec<Link>, ConnectError> {
+    let options = ConnectOptions {
+        dedup_answers: config.dedup_answers,
+        server_time: config.server_time,
+        ..ConnectOptions::default()
+    };
+    let mut firsts = Vec::with_capacity(config.hosts.len());
+    for host in &config.hosts {
+        let (connection, pump) = open(host, &options).await?;
+        pumps.spawn_local(pump);
+        firsts.push(connection);
+    }
+    let hosts: Vec<&str> = config.hosts.iter().map(String::as_str).collect();
+    let hellos: Vec<_> = firsts.iter().map(|first| first.hello()).collect();
+    check_hosts(&hosts, &hellos, firsts[0].map())?;
+    let mut links = Vec::new();
+    for (server, (host, first)) in hosts.into_iter().zip(firsts).enumerate() {
+        let count = connections_of(config, index, first.hello().threads as usize);
+        links.push(Link::new(server, first));
+        for _ in 1..count {
+            let (connection, pump) = open(host, &options).await?;
+            pumps.spawn_local(pump);
+            links.push(Link::new(server, connection));
+        }
+    }
+    Ok(links)
+}
+
+/// How many of the client's connections to a server of so many threads worker `index` makes.
+fn connections_of(config: &Config, index: usize, server_threads: usize) -> usize {
+    let total = match config.connections {
+        Connections::CoverServer => server_threads.max(config.threads),
+        Connections::Total(total) => total,
+    };
+    total / config.threads + usize::from(index < total % config.threads)
+}
+
+#[cfg(test)]
+#[path = "control_tests.rs"]
+mod tests;

@@ -1,0 +1,159 @@
+//! `batchkv-client`, the load driver: what was typed, the run, its results.
+//!
+//! ```text
+//! args -> config -> run (main thread) <--- report: seconds, failures --- control (one a worker)
+//!                    | barrier, clock     ---- command: load, run, ... -->  | connections
+//!                    | board: the workers' seconds                          | task: fills buffers, at its
+//!                    |                                                      |   pacing and schedule
+//!                    | look, status: how busy threads are                   | batch: one request, its starts
+//!                    | watch: what the machine uses                         | tally: counts
+//!                    v
+//!        outcome -> verdict -> results/ -> report
+//! merge: the clients' and servers' result files -> verdict -> results/
+//! verify: the workload alone -> verdict's tests
+//! ```
+
+mod args;
+mod barrier;
+mod batch;
+mod board;
+mod clock;
+mod config;
+mod control;
+mod figures;
+mod host;
+mod lane;
+mod linearizability;
+mod look;
+mod lookup;
+mod merge;
+mod outcome;
+mod pacing;
+mod recorder;
+mod report;
+mod results;
+mod run;
+mod schedule;
+mod screen;
+mod starts;
+mod status;
+mod tally;
+mod task;
+mod verdict;
+mod verify;
+mod watch;
+mod worker;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use args::{Args, Command, RunArgs, rewrite_single_dashes};
+use batchkv_cli::parse_with_config;
+use config::{Config, ConfigError};
+use lookup::{Lookup, look};
+use results::{Results, prepare};
+use screen::{complain, say};
+use tokio::runtime;
+use verdict::Verdict;
+
+/// The run was INVALID, or could not be done.
+const FAILED: u8 = 1;
+/// The command line cannot be understood.
+const WRONG_USAGE: u8 = 2;
+/// The run was QUALIFIED, and only a VALID one is good enough.
+const NOT_VALID: u8 = 3;
+/// Ended by hand with true figures: what shells give for SIGINT.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let typed: Result<Vec<String>, OsString> =
+        std::env::args_os().map(OsString::into_string).collect();
+    let typed = match typed {
+        Ok(typed) => typed,
+        Err(odd) => {
+            complain(format_args!(
+                "the argument {} is no text in UTF-8",
+                odd.display()
+            ));
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
+    let args = match parse_with_config::<Args>(rewrite_single_dashes(typed)) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are no errors; a closed output is none either.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { WRONG_USAGE } else { 0 });
+        }
+    };
+    let done = match args.command {
+        None => measure(&args.run),
+        Some(Command::Merge { dir, strict }) => merge_files(Path::new(&dir), strict),
+        Some(Command::VerifyWorkload { run, servers }) => verify_workload(&run, &servers),
+        Some(Command::Get { key, hosts }) => one(&hosts.hosts, &key, &Lookup::Get),
+        Some(Command::Put { key, value, hosts }) => one(&hosts.hosts, &key, &Lookup::Put(value)),
+        Some(Command::Delete { key, hosts }) => one(&hosts.hosts, &key, &Lookup::Delete),
+    };
+    done.unwrap_or_else(|error| {
+        complain(format_args!("{error:#}"));
+        let usage = error.is::<ConfigError>();
+        ExitCode::from(if usage { WRONG_USAGE } else { FAILED })
+    })
+}
+
+fn measure(typed: &RunArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::new(typed)?;
+    if typed.check {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let output = config.output.clone();
+    if let Some(dir) = &output {
+        prepare(dir).map_err(|error| ConfigError::output(dir, &error))?;
+    }
+    say(format_args!("workload {}", config.spec));
+    let (results, interrupted) = runtime()?.block_on(run::run(config))?;
+    // A disk that fills up must not take the figures with it.
+    let written = output.map_or(Ok(()), |dir| results.write(&dir));
+    say(report::report(&results.summary));
+    written?;
+    let code = exit_code(&results, typed.strict);
+    Ok(match interrupted && code == 0 {
+        true => ExitCode::from(INTERRUPTED),
+        false => ExitCode::from(code),
+    })
+}
+
+fn verify_workload(typed: &RunArgs, servers: &Option<String>) -> anyhow::Result<ExitCode> {
+    let proof = verify::verify(&Config::new(typed)?, config::servers(servers)?)?;
+    say(&proof.text);
+    Ok(ExitCode::from(if proof.passed { 0 } else { FAILED }))
+}
+
+fn merge_files(dir: &Path, strict: bool) -> anyhow::Result<ExitCode> {
+    let results = merge::merge(dir)?;
+    let written = results.write(dir);
+    say(report::report(&results.summary));
+    written?;
+    Ok(ExitCode::from(exit_code(&results, strict)))
+}
+
+fn one(hosts: &Option<String>, key: &str, lookup: &Lookup) -> anyhow::Result<ExitCode> {
+    let hosts = config::hosts(hosts.as_deref())?;
+    let found = runtime()?.block_on(look(&hosts, key, lookup))?;
+    Ok(ExitCode::from(if found { 0 } else { FAILED }))
+}
+
+fn exit_code(results: &Results, strict: bool) -> u8 {
+    match results.summary.verdict {
+        Verdict::Qualified if strict => NOT_VALID,
+        Verdict::Valid | Verdict::Qualified => 0,
+        Verdict::Invalid => FAILED,
+    }
+}
+
+fn runtime() -> anyhow::Result<runtime::Runtime> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the runtime cannot be started")
+}

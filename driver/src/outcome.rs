@@ -1,0 +1,260 @@
+//! From what was counted to the results of a client.
+
+use batchkv_telemetry::Series as Samples;
+use batchkv_workload::{SkewSample, fingerprint};
+
+use crate::board::Board;
+use crate::clock::{Clock, Offset};
+use crate::config::Config;
+use crate::control::Outcome;
+use crate::host::Host;
+use crate::linearizability::{Linearizability, Testimony};
+use crate::look::{Looks, server_facts};
+use crate::merge::{run_facts, server_parts};
+use crate::results::Results;
+use crate::results::history::{HistoryRow, shifted_nanos};
+use crate::results::nodes::{NodeSeries, Role};
+use crate::results::series::Series;
+use crate::results::summary::{FORMAT_VERSION, Framing, Hottest, ServerPart, Summary};
+use crate::tally::Volume;
+use crate::verdict::{
+    Account, Checks, Facts, Finding, Node, Verdict, judge, judge_node, judge_run,
+};
+use crate::verify::expected;
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    /// One a worker that could still speak.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// What failed, in sentences.
+    pub(crate) failures: Vec<String>,
+    /// Ended by hand.
+    pub(crate) interrupted: bool,
+    /// The window's start, in seconds since 1970 by the clock of client 0.
+    pub(crate) start_unix_time: f64,
+    /// This client's clock against that one.
+    pub(crate) clock: Offset,
+    pub(crate) own_clock: Clock,
+    pub(crate) looks: Looks,
+    /// What this machine used; `None` where the kernel does not count.
+    pub(crate) samples: Option<Samples>,
+}
+
+/// The results of a client's run.
+///
+/// # Errors
+/// When the client's place is none, which the configuration excludes.
+pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow::Result<Results> {
+    let (start, clock) = (ending.start_unix_time, ending.clock);
+    let (series, latency) = board.files(start);
+    let resources = ending.samples.clone().map(|mut samples| {
+        samples.shift(clock.secs);
+        samples
+    });
+    let node = |samples: &Samples| own_node(config, samples);
+    let nodes: Vec<NodeSeries> = resources.iter().map(node).collect();
+    let per_server = per_server(config, &series, &ending);
+    let recorded = recorded(config, &ending);
+    let facts = facts(config, board, &per_server, ending);
+    let mut summary = summary(config, board, &facts, per_server)?;
+    let part = |node: &NodeSeries| node.part(start, series.secs(), facts.counts.ops());
+    summary.nodes = nodes.iter().filter_map(part).collect();
+    summary.clock = clock;
+    summary.take_latencies(&latency.total());
+    let (checked, history) = recorded.unzip();
+    summary.linearizability = checked;
+    let findings = findings(config, &facts, &summary, &series);
+    summary.judge(findings);
+    Ok(Results {
+        history,
+        summary,
+        series,
+        latency,
+        resources,
+        nodes,
+    })
+}
+
+/// The histories that were recorded, and what is known of them here: several clients' are checked
+/// together, when they are merged.
+fn recorded(config: &Config, ending: &Ending) -> Option<(Linearizability, Vec<HistoryRow>)> {
+    let list = config.watch_list.as_ref()?;
+    let recordings = || ending.outcomes.iter().filter_map(|o| o.recording.as_ref());
+    let rows = recordings().flat_map(|(worker, recording)| {
+        let events = recording.events.iter();
+        events.map(move |event| HistoryRow::new(event, *worker, &ending.own_clock, ending.clock))
+    });
+    let rows: Vec<HistoryRow> = rows.collect();
+    let cut = recordings()
+        .filter_map(|(_, recording)| recording.cut)
+        .min();
+    let mut checked = Linearizability {
+        share: list.share(),
+        left_out: recordings().map(|(_, recording)| recording.left_out).sum(),
+        cut_nanos: cut.map(|cut| shifted_nanos(&ending.own_clock, ending.clock, cut)),
+        ..Linearizability::default()
+    };
+    if config.place.clients == 1 {
+        checked.check(&[Testimony {
+            client: "the client",
+            rows: &rows,
+            bound_nanos: 0,
+            cut_nanos: checked.cut_nanos,
+        }]);
+    }
+    Some((checked, rows))
+}
+
+fn own_node(config: &Config, samples: &Samples) -> NodeSeries {
+    NodeSeries {
+        name: format!("client {}", config.place.client),
+        role: Role::Client,
+        samples: samples.clone(),
+    }
+}
+
+fn per_server(config: &Config, series: &Series, ending: &Ending) -> Vec<ServerPart> {
+    let mut parts = server_parts(config.hosts.iter().cloned(), series);
+    let accounts = ending.outcomes.iter().flat_map(|outcome| &outcome.accounts);
+    for (server, account) in accounts {
+        parts[*server].answered.add(&account.answered);
+        parts[*server].unknown.add(&account.unknown);
+    }
+    for (server, part) in parts.iter_mut().enumerate() {
+        part.told = ending.looks.told(server, ending.clock);
+    }
+    if let ([outcome, ..], 2..) = (ending.outcomes.as_slice(), parts.len()) {
+        let expected = expected(&config.spec, &outcome.map, parts.len());
+        for (part, share) in parts.iter_mut().zip(expected.into_iter().flatten()) {
+            part.expected_share = Some(share);
+        }
+    }
+    parts
+}
+
+/// What the verdict looks at in this client.
+fn facts(config: &Config, board: &Board, servers: &[ServerPart], ending: Ending) -> Facts {
+    let mut checks = Checks::default();
+    let mut examples = Vec::new();
+    let mut accounts: Vec<Account> = Vec::new();
+    for outcome in ending.outcomes {
+        checks.add(&outcome.checks);
+        examples.extend(outcome.examples);
+        accounts.extend(outcome.accounts.into_iter().map(|(_, account)| account));
+    }
+    let (counts, spec) = (board.counts(), &config.spec);
+    let (client, tasks) = (config.place.client, config.tasks);
+    let server = |part: &ServerPart| server_facts(&part.address, part.told);
+    Facts {
+        counts,
+        mix: *spec.mix(),
+        skew: SkewSample::draw(spec, config.seed, client, tasks, counts.ops()),
+        loaded: config.load,
+        verify: config.verify,
+        short_values: spec.has_short_values(),
+        checks,
+        examples,
+        accounts,
+        failures: ending.failures,
+        interrupted: ending.interrupted,
+        offered: config.offer.map(|offer| board.offered(&offer)),
+        repeated_answers: config.dedup_answers,
+        busiest_worker: ending.looks.busiest_worker(),
+        servers: servers.iter().map(server).collect(),
+    }
+}
+
+/// The summary, without what the nodes used and what is to be thought of it.
+fn summary(
+    config: &Config,
+    board: &Board,
+    facts: &Facts,
+    per_server: Vec<ServerPart>,
+) -> anyhow::Result<Summary> {
+    let (counts, checks) = (facts.counts, &facts.checks);
+    let Volume {
+        traffic, payload, ..
+    } = board.volume();
+    // A window that ends inside a frame may have its payload but not yet its bytes.
+    let framing_sent = traffic.bytes_sent.saturating_sub(payload.bytes_sent);
+    let values_received = payload
+        .bytes_received
+        .saturating_sub(traffic.references.value_bytes);
+    let framing_received = traffic.bytes_received.saturating_sub(values_received);
+    let secs = board.window().len() as f64;
+    let rate = |count: u64| count as f64 / secs.max(1.0);
+    Ok(Summary {
+        format_version: FORMAT_VERSION,
+        verdict: Verdict::Valid,
+        reasons: Vec::new(),
+        findings: Vec::new(),
+        ops_per_sec: rate(counts.ops()),
+        reads_per_sec: rate(counts.reads),
+        writes_per_sec: rate(counts.writes()),
+        hit_rate: counts.hit_rate(),
+        verified: checks.verified,
+        verify_failures: checks.failures(config.load),
+        errors: checks.errors,
+        unknown_ops: facts.accounts.iter().map(|a| a.unknown.total()).sum(),
+        measured_secs: secs,
+        pacing: config.pacing(),
+        latency_us: None,
+        latency_parts_us: None,
+        in_progress_mean: board.in_progress_mean(),
+        littles_law_ratio: None,
+        offered: facts.offered,
+        hottest_server: Hottest::of(&per_server),
+        per_server,
+        framing_bytes: Framing::new(framing_sent, framing_received, &counts),
+        linearizability: None,
+        bytes_sent: traffic.bytes_sent,
+        bytes_received: traffic.bytes_received,
+        reference_answers: config.dedup_answers.then_some(traffic.references.answers),
+        counts,
+        nodes: Vec::new(),
+        busiest_worker: facts.busiest_worker,
+        clock: Offset::default(),
+        clients: 1,
+        workload: workload(config)?,
+        flags: named(config.flags()),
+        host: Host::here(),
+        commit: env!("BATCHKV_COMMIT").into(),
+    })
+}
+
+/// All rules that can be applied here. Several clients' seconds are judged together, when they are merged.
+fn findings(config: &Config, facts: &Facts, summary: &Summary, series: &Series) -> Vec<Finding> {
+    let mut findings = judge(facts);
+    let shared = facts.servers.iter().any(|server| server.on_client_machine);
+    for part in &summary.nodes {
+        let node = Node::new("the client's machine", &part.usage, shared);
+        findings.extend(judge_node(&node));
+    }
+    if config.place.clients == 1 {
+        let run = run_facts(series, summary, Vec::new());
+        findings.extend(judge_run(&run));
+    }
+    findings
+}
+
+/// Names and values that define the workload, one line that says it all, and the fingerprint.
+fn workload(config: &Config) -> anyhow::Result<std::collections::BTreeMap<String, String>> {
+    let mut workload = named(config.spec.description());
+    workload.insert("line".into(), config.spec.to_string());
+    let place = &config.place;
+    let fingerprint = fingerprint(
+        &config.spec,
+        config.seed,
+        place.client,
+        place.clients,
+        config.tasks,
+    )?;
+    workload.insert("fingerprint".into(), format!("{fingerprint:016x}"));
+    Ok(workload)
+}
+
+fn named(pairs: Vec<(&'static str, String)>) -> std::collections::BTreeMap<String, String> {
+    let owned = |(name, value): (&str, String)| (name.to_owned(), value);
+    pairs.into_iter().map(owned).collect()
+}

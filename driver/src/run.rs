@@ -1,0 +1,413 @@
+//! A measured run, from the main thread: connect, load, warm up, measure, settle.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use batchkv_telemetry::metrics;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{sleep_until, timeout};
+
+use crate::barrier::{Barrier, BarrierError, Meeting, Parting};
+use crate::board::Board;
+use crate::clock::{Clock, Offset};
+use crate::config::{Config, ConfigError};
+use crate::control::{self, Command, Message, Outcome, Report};
+use crate::figures::{Totals, figures};
+use crate::look::Looks;
+use crate::outcome::{Ending, results};
+use crate::results::Results;
+use crate::screen::{counted, grouped, say};
+use crate::watch::Watch;
+
+/// Time for all clients to come to the first meeting: ssh and builds differ.
+const JOIN_TIME: Duration = Duration::from_secs(60);
+/// Time for the slowest client's load beyond one's own.
+const LOAD_TIME: Duration = Duration::from_secs(3600);
+/// Time for the slowest client at the other meetings, which all reach by the clock.
+const MEETING_TIME: Duration = Duration::from_secs(30);
+/// Time for what is under way when sending ends.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// Does the run; gives its results, and whether it was ended by hand.
+///
+/// # Errors
+/// When it could not begin: no server, no other client, no thread. What goes wrong later is in the
+/// results.
+pub(crate) async fn run(config: Config) -> anyhow::Result<(Results, bool)> {
+    let config = Arc::new(config);
+    let mut signals = Signals::new().context("signals cannot be waited for")?;
+    let agreement = config.agreement();
+    let clock = Clock::new();
+    let join = Barrier::join(&config.place, &agreement, JOIN_TIME, clock);
+    let (barrier, id) = tokio::select! {
+        joined = join => joined?,
+        () = signals.wait() => bail!("ended by hand before the run began"),
+    };
+    let metrics = bind_metrics(&config).await?;
+    let mut run = Run::start(Arc::clone(&config), id, signals, clock)?;
+    run.barrier = Some(barrier);
+    if let Some(listener) = metrics {
+        say(format_args!(
+            "metrics http://{}/metrics",
+            listener.local_addr()?
+        ));
+        let totals = Arc::clone(&run.totals);
+        let figures = move || figures(&totals);
+        tokio::spawn(metrics::serve(listener, Arc::new(figures)));
+    }
+    run.connect().await?;
+    let window_start = run.stages().await;
+    run.finish(window_start).await
+}
+
+async fn bind_metrics(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = config.metrics_listen else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.with_context(|| format!("cannot listen on {address} for metrics"))?;
+    Ok(Some(listener))
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+struct Run {
+    config: Arc<Config>,
+    workers: Vec<UnboundedSender<Command>>,
+    reports: UnboundedReceiver<Report>,
+    signals: Signals,
+    /// Gone once this client will not come to the others' meetings any more.
+    barrier: Option<Barrier>,
+    clock: Clock,
+    /// Of this client's clock to client 0's.
+    offset: Offset,
+    looks: Looks,
+    watch: Watch,
+    board: Board,
+    totals: Arc<Mutex<Totals>>,
+    connections: usize,
+    /// Workers that have said the last thing that was waited for.
+    done: usize,
+    outcomes: Vec<Outcome>,
+    failures: Vec<String>,
+    /// The servers are not those that --hosts makes them.
+    wrong_hosts: bool,
+    interrupted: bool,
+}
+
+impl Run {
+    fn start(config: Arc<Config>, id: u16, signals: Signals, clock: Clock) -> anyhow::Result<Self> {
+        let (report, reports) = unbounded_channel();
+        let start = |index| control::start(Arc::clone(&config), id, index, report.clone());
+        let workers = (0..config.threads).map(start).collect::<Result<_, _>>();
+        Ok(Self {
+            workers: workers.context("a worker's thread cannot be started")?,
+            reports,
+            signals,
+            barrier: None,
+            clock,
+            offset: Offset::default(),
+            looks: Looks::new(clock),
+            watch: Watch::start(),
+            board: Board::new(config.threads, config.hosts.len()),
+            totals: Arc::default(),
+            connections: 0,
+            done: 0,
+            outcomes: Vec::new(),
+            failures: Vec::new(),
+            wrong_hosts: false,
+            interrupted: false,
+            config,
+        })
+    }
+
+    async fn connect(&mut self) -> anyhow::Result<()> {
+        self.all_done(None).await;
+        if let Some(failure) = self.failures.first() {
+            if self.wrong_hosts {
+                return Err(ConfigError::hosts(&self.config.hosts, failure).into());
+            }
+            bail!("{failure}");
+        }
+        if self.interrupted {
+            bail!("ended by hand before the run began");
+        }
+        let (connections, threads) = (self.connections, self.config.threads);
+        say(format_args!(
+            "connected to {}: {}, {}",
+            self.config.hosts.join(", "),
+            counted(connections, "connection"),
+            counted(threads, "worker thread"),
+        ));
+        self.looks.connect(&self.config.hosts).await;
+        Ok(())
+    }
+
+    /// Load, warm-up and window; gives the window's start.
+    async fn stages(&mut self) -> Option<Instant> {
+        if self.config.load {
+            let begin = Instant::now();
+            self.command(Command::Load);
+            self.all_done(None).await;
+            if !self.is_ending() {
+                let records = grouped(self.config.spec.records());
+                let secs = begin.elapsed().as_secs_f64();
+                say(format_args!(
+                    "loaded {records} records (all clients together) in {secs:.2} s"
+                ));
+            }
+        }
+        self.meet(Meeting::Loaded, LOAD_TIME).await?;
+        self.command(Command::Run);
+        let warm = Instant::now() + Duration::from_secs(self.config.warmup_secs);
+        self.wait_until(warm).await;
+        let start = self.meet(Meeting::WarmedUp, MEETING_TIME).await;
+        let Some(start) = start else {
+            self.command(Command::Stop);
+            self.all_done(Some(Instant::now() + DRAIN_TIME)).await;
+            return None;
+        };
+        let secs = self.config.measured_secs;
+        self.command(Command::Measure(start, secs));
+        let end = start + Duration::from_secs(secs);
+        self.wait_until(start).await;
+        self.looks.look().await;
+        self.wait_until(end).await;
+        self.looks.look().await;
+        self.all_done(Some(end + DRAIN_TIME)).await;
+        self.meet(Meeting::Stopped, MEETING_TIME).await;
+        if self.config.watch_list.is_some() {
+            self.closing().await;
+        }
+        Some(start)
+    }
+
+    /// Few and small batches of all clients at the same time, of which histories are recorded. A run
+    /// that is ending has nothing left to show.
+    async fn closing(&mut self) {
+        if self.is_ending() {
+            return;
+        }
+        self.command(Command::Close);
+        self.all_done(Some(Instant::now() + DRAIN_TIME)).await;
+        self.meet(Meeting::Closed, MEETING_TIME).await;
+    }
+
+    fn is_ending(&self) -> bool {
+        self.interrupted || !self.failures.is_empty()
+    }
+
+    fn command(&mut self, command: Command) {
+        self.done = 0;
+        for worker in &self.workers {
+            // A worker that has ended has said why.
+            let _ = worker.send(command);
+        }
+    }
+
+    /// Waits until every worker has said that it is done. From `deadline` on, or some time after
+    /// the run began to end early, what is under way is given up.
+    async fn all_done(&mut self, deadline: Option<Instant>) {
+        let mut deadline = deadline;
+        let mut ending = false;
+        while self.done < self.workers.len() {
+            if self.is_ending() && !ending {
+                ending = true;
+                let done = self.done;
+                self.command(Command::Stop);
+                self.done = done;
+                deadline = Some(Instant::now() + DRAIN_TIME);
+            }
+            if self.event(deadline).await {
+                continue;
+            }
+            if ending {
+                break;
+            }
+            let limit = DRAIN_TIME.as_secs();
+            self.failures.push(format!(
+                "Every request must be answered within {limit} s of the end, but some were not; look \
+                 at the servers' logs."
+            ));
+            let done = self.done;
+            self.command(Command::Abort);
+            self.done = done;
+        }
+    }
+
+    /// Waits until `instant`, or until the run ends early.
+    async fn wait_until(&mut self, instant: Instant) {
+        while !self.is_ending() && self.event(Some(instant)).await {}
+    }
+
+    /// Takes one message or signal; `false` at the deadline.
+    async fn event(&mut self, deadline: Option<Instant>) -> bool {
+        let late = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let barrier = &mut self.barrier;
+        let gone = async {
+            match barrier {
+                Some(barrier) => barrier.gone().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            parting = gone => match parting {
+                Parting::ByHand => self.end_by_hand().await,
+                Parting::Gone(who) => {
+                    self.barrier = None;
+                    self.failures.push(format!(
+                        "All clients must go on until the end, but {who} ended early; look at its log."
+                    ));
+                }
+            },
+            report = self.reports.recv() => match report {
+                Some((_, message)) => self.take(message),
+                // The senders are gone with their threads.
+                None => self.done = self.workers.len(),
+            },
+            () = self.signals.wait(), if !self.interrupted => self.end_by_hand().await,
+            () = late => return false,
+        }
+        true
+    }
+
+    /// Ends the run early, and tells the other clients that nothing failed.
+    async fn end_by_hand(&mut self) {
+        self.interrupted = true;
+        if let Some(mut barrier) = self.barrier.take() {
+            barrier.end_by_hand().await;
+        }
+    }
+
+    fn totals(&self) -> MutexGuard<'_, Totals> {
+        self.totals
+            .lock()
+            .expect("whoever looks at the totals only reads")
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Connected(connections) => {
+                self.connections += connections;
+                self.totals().connections += connections as u64;
+                self.done += 1;
+            }
+            Message::Done => self.done += 1,
+            Message::Second(closed) => {
+                self.totals().add(&closed.interval);
+                if let Some(line) = self.board.add(&closed) {
+                    say(line);
+                }
+            }
+            Message::WrongHosts(text) => {
+                self.wrong_hosts = true;
+                self.failures.push(text);
+            }
+            // Several workers say the same of one server.
+            Message::Failed(text) if self.failures.contains(&text) => {}
+            Message::Failed(text) => self.failures.push(text),
+            Message::Finished(outcome) => {
+                self.outcomes.push(outcome);
+                self.done += 1;
+            }
+        }
+    }
+
+    /// Meets the other clients; `None` when the run ends early, also because they did not come.
+    async fn meet(&mut self, meeting: Meeting, limit: Duration) -> Option<Instant> {
+        let mut barrier = self.barrier.take()?;
+        if self.is_ending() {
+            return None;
+        }
+        let met = {
+            let meet = barrier.meet(meeting, limit);
+            tokio::pin!(meet);
+            loop {
+                tokio::select! {
+                    met = &mut meet => break met.map_err(Some),
+                    _ = self.event(None) => if self.is_ending() {
+                        break Err(None);
+                    },
+                }
+            }
+        };
+        self.offset = barrier.offset();
+        match met {
+            Ok(start) => {
+                self.barrier = Some(barrier);
+                Some(start.into())
+            }
+            Err(None) => {
+                if self.interrupted {
+                    barrier.end_by_hand().await;
+                }
+                None
+            }
+            Err(Some(BarrierError::ByHand(_))) => {
+                self.interrupted = true;
+                None
+            }
+            Err(Some(error)) => {
+                self.failures.push(format!(
+                    "All clients must meet, but {error}; look at its log."
+                ));
+                None
+            }
+        }
+    }
+
+    /// Closes all connections, and makes the results.
+    async fn finish(mut self, window_start: Option<Instant>) -> anyhow::Result<(Results, bool)> {
+        // From here on the others may end when they like.
+        self.barrier = None;
+        self.command(Command::Finish);
+        let settle =
+            async { while self.outcomes.len() < self.workers.len() && self.event(None).await {} };
+        let settled = timeout(2 * DRAIN_TIME, settle).await;
+        if settled.is_err() {
+            self.failures
+                .push("Every worker must end, but one does not; please report it.".into());
+        }
+        let start = window_start.map_or(0.0, |start| self.clock.at(start));
+        let ending = Ending {
+            outcomes: self.outcomes,
+            failures: self.failures,
+            interrupted: self.interrupted,
+            start_unix_time: start + self.offset.secs,
+            clock: self.offset,
+            own_clock: self.clock,
+            looks: self.looks,
+            samples: self.watch.finish().await,
+        };
+        let results = results(&self.config, &self.board, ending)?;
+        Ok((results, self.interrupted))
+    }
+}

@@ -1,0 +1,364 @@
+//! A task: asks for operations as its pacing says, fills one buffer a server, sends what is full or has
+//! waited long enough.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::mem;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use batchkv_workload::random::Random;
+use batchkv_workload::{Identity, KeyBuf, Kind, LoadOrder, Operation, Phase, Stream};
+use tokio::time::sleep_until;
+
+use crate::batch::{Batch, Step, StepKind, wire_key};
+use crate::lane::Lane;
+use crate::pacing::Pacing;
+use crate::starts::Starts;
+use crate::tally::Stage;
+use crate::worker::Worker;
+
+/// Least operations in a request of the load: small batches are for latencies, which nobody measures
+/// while loading.
+const LOAD_BATCH_SIZE_MIN: usize = 1024;
+
+/// Operations that a closed loop draws before it asks for them: the steps from a random word to a key's
+/// server wait for each other, and a processor overlaps more of them in two short loops than in a long one.
+const DRAWN_AHEAD: usize = 32;
+
+/// Longest sleep, so that a worker's stop is seen soon.
+const IDLE_TIME_MAX: Duration = Duration::from_millis(50);
+/// The closing part of a run: its tasks a worker, the operations of each, and those in a batch.
+pub(crate) const CLOSING_TASKS: usize = 2;
+const CLOSING_OPERATIONS: usize = 4096;
+const CLOSING_BATCH_SIZE: usize = 8;
+/// Tells its random streams from those of `Phase`.
+const CLOSING_STREAM: u64 = 3;
+
+/// Where a task's operations come from.
+pub(crate) enum Source {
+    /// The records of the worker's share, which its tasks divide among them; ends.
+    Load(Rc<RefCell<LoadOrder>>),
+    /// The task's own stream; endless.
+    Run {
+        identity: Identity,
+        stream: Box<Stream>,
+        /// What was drawn and is not yet asked for. What the warm-up leaves here is asked for in the run, as
+        /// what it leaves in the buffers is sent there.
+        drawn: VecDeque<Operation>,
+    },
+    /// Half gets, half puts of the hottest sampled records; ends.
+    Closing {
+        records: Vec<u64>,
+        random: Random,
+        operations: usize,
+    },
+}
+
+impl Source {
+    /// The stream of the warm-up; the measured one takes its place with the window's start.
+    pub(crate) fn warm_up(worker: &Worker, task: u32) -> Self {
+        let identity = Identity {
+            seed: worker.seed,
+            client: worker.client,
+            task,
+            phase: Phase::WarmUp,
+        };
+        Self::Run {
+            identity,
+            stream: Box::new(Stream::new(&worker.spec, identity)),
+            drawn: VecDeque::with_capacity(DRAWN_AHEAD),
+        }
+    }
+
+    /// Few and small batches, one after the other, so that most operations have an order.
+    pub(crate) fn closing(worker: &Worker, task: u32) -> Self {
+        let recorder = worker.recorder.as_ref();
+        let records = recorder.map_or(Vec::new(), |recorder| recorder.borrow().hottest());
+        let (client, task) = (worker.client.into(), task.into());
+        Self::Closing {
+            operations: if records.is_empty() {
+                0
+            } else {
+                CLOSING_OPERATIONS
+            },
+            records,
+            random: Random::new(&[worker.seed, client, task, CLOSING_STREAM]),
+        }
+    }
+}
+
+/// One task.
+pub(crate) struct Task {
+    worker: Rc<Worker>,
+    source: Source,
+    pacing: Pacing,
+    buffers: Vec<Buffer>,
+    /// Steps that make a buffer full.
+    full_steps: usize,
+    /// Some operations are two steps.
+    pairs: bool,
+}
+
+/// The open buffer for one server, in the order in which operations were asked for.
+struct Buffer {
+    lane: Rc<Lane>,
+    steps: Vec<Step>,
+    /// When the steps' operations were generated.
+    starts: Starts,
+    /// Steps whose operations are in `starts`.
+    started_steps: usize,
+}
+
+/// Why a task asks for no more operations for now.
+enum Filled {
+    /// This server's buffer is full.
+    Full(usize),
+    /// The next operation has not arrived.
+    AllDue,
+    /// There are no more.
+    Ended,
+}
+
+impl Buffer {
+    /// The operation that was asked for last was intended for this time.
+    fn began(&mut self, intended: Instant) {
+        self.starts.add(intended, intended, 1);
+    }
+}
+
+impl Task {
+    /// Task number `task` of the client.
+    pub(crate) fn new(worker: Rc<Worker>, task: u32, source: Source, pacing: Pacing) -> Self {
+        let pairs = worker.spec.mix().share(Kind::ReadModifyWrite) > 0.0;
+        let full_steps = match source {
+            Source::Load(_) => worker.batch_size.max(LOAD_BATCH_SIZE_MIN),
+            Source::Closing { .. } => CLOSING_BATCH_SIZE,
+            // Room for both halves of a read-modify-write is left.
+            Source::Run { .. } => worker.batch_size - usize::from(pairs),
+        };
+        let buffer = |server| Buffer {
+            lane: Rc::new(Lane::new(server, worker.link_of(server, task))),
+            steps: Vec::with_capacity(full_steps + 1),
+            starts: Starts::default(),
+            started_steps: 0,
+        };
+        Self {
+            source,
+            pacing,
+            buffers: (0..worker.servers()).map(buffer).collect(),
+            full_steps,
+            pairs,
+            worker,
+        }
+    }
+
+    /// Goes on until the source ends or the worker stops, then waits for the last answers.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let from = Instant::now();
+            let filled = self.fill(from);
+            let to = Instant::now();
+            self.started(from, to);
+            match filled {
+                Filled::Full(server) => self.send(server, to).await,
+                Filled::AllDue => self.idle(to).await,
+                Filled::Ended => break,
+            }
+            if self.worker.is_stopping() {
+                break;
+            }
+        }
+        for server in 0..self.buffers.len() {
+            // What the load has left.
+            if !self.buffers[server].steps.is_empty() {
+                self.send(server, Instant::now()).await;
+            }
+        }
+        for buffer in &self.buffers {
+            buffer.lane.room(1).await;
+        }
+    }
+
+    /// Asks for operations that are due at `now` until a server's buffer is full.
+    fn fill(&mut self, now: Instant) -> Filled {
+        let worker = Rc::clone(&self.worker);
+        match &mut self.source {
+            Source::Load(order) => {
+                for record in &mut *order.borrow_mut() {
+                    let full = push(&worker, &mut self.buffers, StepKind::Load, record);
+                    if full.1 >= self.full_steps {
+                        return Filled::Full(full.0);
+                    }
+                }
+                Filled::Ended
+            }
+            Source::Closing {
+                records,
+                random,
+                operations,
+            } => {
+                while *operations > 0 {
+                    *operations -= 1;
+                    let kind = [StepKind::Get, StepKind::Update][random.below(2) as usize];
+                    let record = records[random.below(records.len() as u64) as usize];
+                    let full = push(&worker, &mut self.buffers, kind, record);
+                    if full.1 >= self.full_steps {
+                        return Filled::Full(full.0);
+                    }
+                }
+                Filled::Ended
+            }
+            Source::Run {
+                identity,
+                stream,
+                drawn,
+            } => {
+                if worker.stage() != Stage::WarmUp && identity.phase == Phase::WarmUp {
+                    identity.phase = Phase::Run;
+                    **stream = Stream::new(&worker.spec, *identity);
+                }
+                let mut inserts = worker.inserts.borrow_mut();
+                loop {
+                    let (intended, ahead) = match &mut self.pacing {
+                        Pacing::Closed => (None, DRAWN_AHEAD),
+                        Pacing::Open(open) => match open.take(now) {
+                            None => return Filled::AllDue,
+                            intended => (intended, 1),
+                        },
+                    };
+                    if drawn.is_empty() {
+                        drawn.extend((0..ahead).map(|_| stream.next(&mut inserts)));
+                    }
+                    let operation = drawn.pop_front().expect("at least one was drawn");
+                    let (server, steps) = ask(&worker, &mut self.buffers, operation);
+                    if let Some(intended) = intended {
+                        self.buffers[server].began(intended);
+                    }
+                    if steps >= self.full_steps {
+                        return Filled::Full(server);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Accounts for what the buffers have got since the last time: what did not arrive by a schedule was
+    /// generated evenly between two instants.
+    fn started(&mut self, from: Instant, to: Instant) {
+        if let Pacing::Open(open) = &mut self.pacing {
+            // Late by the time of asking; since then it is as late as `to` is behind `from`.
+            let fresh = open.take_fresh();
+            let since = (to - from).as_nanos() * fresh.operations as u128;
+            let ago_nanos = fresh.ago_nanos + since;
+            self.worker.generated(to, fresh.operations, ago_nanos);
+            return;
+        }
+        let mut operations = 0;
+        for buffer in &mut self.buffers {
+            let fresh = &buffer.steps[buffer.started_steps..];
+            let count = match self.pairs {
+                true => fresh.iter().filter(|step| step.is_operation()).count(),
+                false => fresh.len(),
+            };
+            buffer.starts.add(from, to, count);
+            buffer.started_steps = buffer.steps.len();
+            operations += count;
+        }
+        let ago_nanos = (to - from).as_nanos() * operations as u128 / 2;
+        self.worker.generated(to, operations, ago_nanos);
+    }
+
+    /// Sends what has waited long enough and has room, then waits until there is something to do.
+    async fn idle(&mut self, now: Instant) {
+        let Pacing::Open(open) = &self.pacing else {
+            return;
+        };
+        let window = self.worker.window;
+        let overdue = |buffer: &Buffer| open.is_overdue(buffer.starts.first(), now);
+        let ready = |buffer: &Buffer| overdue(buffer) && buffer.lane.has_room(window);
+        if let Some(server) = self.buffers.iter().position(ready) {
+            return self.send(server, now).await;
+        }
+        let waiting = self.buffers.iter().filter(|buffer| !overdue(buffer));
+        let firsts = waiting.filter_map(|buffer| buffer.starts.first());
+        let missing = |buffer: &Buffer| self.full_steps - buffer.steps.len();
+        let missing_steps = self.buffers.iter().map(missing).min().unwrap_or(0);
+        let wake = open.wake(firsts, missing_steps).min(now + IDLE_TIME_MAX);
+        let mut sleep = pin!(sleep_until(wake.into()));
+        let room = |cx: &mut Context<'_>| {
+            let mut overdue = self.buffers.iter().filter(|buffer| overdue(buffer));
+            overdue.any(|buffer| buffer.lane.poll_room(window, cx).is_ready())
+        };
+        poll_fn(|cx| match room(cx) {
+            true => Poll::Ready(()),
+            false => sleep.as_mut().poll(cx),
+        })
+        .await;
+    }
+
+    /// Waits until a server's window has room. What arrives in the meantime is dropped: the bound of
+    /// operations in flight is reached.
+    async fn room(&mut self, server: usize) {
+        let (lane, window) = (&self.buffers[server].lane, self.worker.window);
+        if lane.has_room(window) {
+            return;
+        }
+        lane.room(window).await;
+        if let Pacing::Open(open) = &mut self.pacing {
+            let now = Instant::now();
+            self.worker.dropped(now, open.skip(now));
+        }
+    }
+
+    /// Sends a buffer, closed at `closed`, once its server's window has room; a worker that stops sends
+    /// nothing.
+    async fn send(&mut self, server: usize, closed: Instant) {
+        self.room(server).await;
+        if self.worker.is_stopping() {
+            return;
+        }
+        let buffer = &mut self.buffers[server];
+        let Buffer { lane, steps, .. } = buffer;
+        let mut parts = self.worker.spare.borrow_mut().pop().unwrap_or_default();
+        self.worker.group(steps, &mut parts.steps);
+        steps.clear();
+        let starts = mem::take(&mut buffer.starts);
+        buffer.started_steps = 0;
+        lane.enter();
+        let (worker, own_lane) = (Rc::clone(&self.worker), Rc::clone(lane));
+        let batch = Batch::new(worker, own_lane, parts, starts, closed);
+        self.worker.submit(lane.link, batch);
+    }
+}
+
+/// Puts an operation's steps into the buffer of its server; gives the server and the buffer's length.
+#[inline]
+fn ask(worker: &Worker, buffers: &mut [Buffer], operation: Operation) -> (usize, usize) {
+    let record = operation.record;
+    let kind = match operation.kind {
+        Kind::Read => StepKind::Get,
+        Kind::Update => StepKind::Update,
+        Kind::Insert => StepKind::Insert,
+        Kind::Delete => StepKind::Delete,
+        Kind::ReadModifyWrite => {
+            push(worker, buffers, StepKind::ModifyGet, record);
+            StepKind::ModifyPut
+        }
+    };
+    push(worker, buffers, kind, record)
+}
+
+#[inline]
+fn push(worker: &Worker, buffers: &mut [Buffer], kind: StepKind, record: u64) -> (usize, usize) {
+    let mut key = KeyBuf::default();
+    key.set(worker.key_style, record);
+    let partition = worker.map.partition_of(wire_key(&key));
+    let server = worker.owner(partition);
+    let steps = &mut buffers[server].steps;
+    steps.push(Step::new(kind, record, &key, partition));
+    (server, steps.len())
+}

@@ -1,0 +1,153 @@
+//! Rules about the seconds of a window: enough of them, all clients' the same, steady, and long against the
+//! latencies.
+
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+use crate::results::median;
+use crate::screen::grouped;
+
+/// Least number of blocks of whole seconds that say something about steadiness.
+const BLOCKS_MIN: usize = 10;
+/// Change over the window that is no reason to worry, as a part of the mean.
+const CHANGE_MAX: f64 = 0.05;
+/// Standard errors of the block means that the halves' medians may differ by.
+const STANDARD_ERRORS_MAX: f64 = 3.0;
+/// Chance of such a trend in steady blocks, below which it counts as one.
+const TREND_P_MAX: f64 = 0.001;
+/// Part by which operations in progress may differ from throughput times mean latency.
+const LITTLE_OFF_MAX: f64 = 0.05;
+/// Seconds by which windows of clients may lie apart beyond what their clocks leave open: a hundredth of
+/// the shortest block.
+const APART_SECS_MAX: f64 = 0.01;
+
+/// What is known of the seconds of all clients.
+#[derive(Debug, Clone)]
+pub(crate) struct RunFacts {
+    /// Operations answered in each second of the window.
+    pub(crate) ops: Vec<u64>,
+    /// The clients' windows.
+    pub(crate) windows: Vec<Window>,
+    /// A closed loop's operations in progress on average, which are counted as they come and go, over
+    /// throughput times mean latency; `None` in an open loop, where what waits may grow without end.
+    pub(crate) littles_law_ratio: Option<f64>,
+    /// Address and share of all operations of each server.
+    pub(crate) shares: Vec<(String, f64)>,
+    /// A recorded history that is not linearizable, in words.
+    pub(crate) violation: Option<String>,
+}
+
+/// When a client measured, by the clock of client 0.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Window {
+    pub(crate) client: String,
+    /// Since 1970.
+    pub(crate) start_secs: f64,
+    /// How far the start may be off.
+    pub(crate) bound_secs: f64,
+}
+
+pub(super) fn windows_apart(facts: &RunFacts) -> Option<String> {
+    let (first, others) = facts.windows.split_first()?;
+    let apart = |window: &&Window| {
+        let allowed = first.bound_secs + window.bound_secs + APART_SECS_MAX;
+        (window.start_secs - first.start_secs).abs() > allowed
+    };
+    let other = others.iter().find(apart)?;
+    let apart_secs = (other.start_secs - first.start_secs).abs();
+    Some(format!(
+        "All clients must measure the same seconds, but the windows of {} and {} begin {apart_secs:.3} s \
+         apart by one clock, so their sums are of no common second; look at both logs.",
+        first.client, other.client
+    ))
+}
+
+pub(super) fn too_short(facts: &RunFacts) -> Option<String> {
+    let secs = facts.ops.len();
+    // Without any second there is a graver reason.
+    (1..BLOCKS_MIN).contains(&secs).then(|| {
+        format!(
+            "Ten seconds are needed to tell whether throughput was steady, but {secs} s were measured; \
+             measure 10 s or more (--secs)."
+        )
+    })
+}
+
+pub(super) fn unsteady(facts: &RunFacts) -> Option<String> {
+    let means = block_means(&facts.ops)?;
+    let half = facts.ops.len() / 2;
+    let halves = [&facts.ops[..half], &facts.ops[facts.ops.len() - half..]];
+    let [first, second] = halves.map(|half| median(half.iter().copied()));
+    let mean = mean(&means);
+    let variance = squares(&means, mean) / (means.len() - 1) as f64;
+    let standard_error = (variance / means.len() as f64).sqrt();
+    let allowed = (CHANGE_MAX * mean).max(STANDARD_ERRORS_MAX * standard_error);
+    ((second - first).abs() > allowed).then(|| {
+        format!(
+            "Throughput should be steady, but the median second of the window's first half had {} \
+             operations and that of the second {} ({:+.1} %); {REMEDY}.",
+            grouped(first as u64),
+            grouped(second as u64),
+            100.0 * (second - first) / first.max(1.0),
+        )
+    })
+}
+
+pub(super) fn trend(facts: &RunFacts) -> Option<String> {
+    let means = block_means(&facts.ops)?;
+    let count = means.len() as f64;
+    let times: Vec<f64> = (0..means.len()).map(|block| block as f64).collect();
+    let (middle, mean) = (mean(&times), mean(&means));
+    let times_squares = squares(&times, middle);
+    let products = times
+        .iter()
+        .zip(&means)
+        .map(|(t, m)| (t - middle) * (m - mean));
+    let slope = products.sum::<f64>() / times_squares;
+    let change = slope * count / mean;
+    let residual = |(t, m): (&f64, &f64)| (m - mean - slope * (t - middle)).powi(2);
+    let residuals: f64 = times.iter().zip(&means).map(residual).sum();
+    let slope_error = (residuals / (count - 2.0) / times_squares).sqrt();
+    let law = StudentsT::new(0.0, 1.0, count - 2.0).ok()?;
+    let p = 2.0 * law.sf((slope / slope_error).abs());
+    let way = if slope > 0.0 { "rises" } else { "falls" };
+    (change.abs() > CHANGE_MAX && p < TREND_P_MAX).then(|| {
+        format!(
+            "Throughput should be steady, but {way} by {:.1} % over the window (p = {p:.0e}); {REMEDY}.",
+            100.0 * change.abs()
+        )
+    })
+}
+
+pub(super) fn latency_does_not_fit(facts: &RunFacts) -> Option<String> {
+    let ratio = facts.littles_law_ratio?;
+    ((ratio - 1.0).abs() > LITTLE_OFF_MAX).then(|| {
+        format!(
+            "Operations in progress should be throughput times mean latency (Little's law) within 5 %, but \
+             were {ratio:.3} times that: what was still unanswered at one of the window's ends weighs too much \
+             for the latencies to be the whole truth; measure longer (--secs), or find out what stalled."
+        )
+    })
+}
+
+/// What to do about a run that is not steady.
+const REMEDY: &str = "warm up longer (--warmup-secs), measure longer (--secs), or find out what else the machines do";
+
+/// Means over ten to nineteen blocks of whole seconds of the same length; `None` when there are too few
+/// seconds, or no operations.
+fn block_means(ops: &[u64]) -> Option<Vec<f64>> {
+    let block_secs = ops.len() / BLOCKS_MIN;
+    if block_secs == 0 || ops.iter().all(|&ops| ops == 0) {
+        return None;
+    }
+    let mean = |block: &[u64]| block.iter().sum::<u64>() as f64 / block_secs as f64;
+    Some(ops.chunks_exact(block_secs).map(mean).collect())
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Sum of the squared distances from `middle`.
+fn squares(values: &[f64], middle: f64) -> f64 {
+    values.iter().map(|value| (value - middle).powi(2)).sum()
+}

@@ -1,0 +1,190 @@
+//! Rules about what was asked: kinds, ranks, records, values, and how fast.
+
+use batchkv_workload::{Kind, Mix, SkewSample};
+use serde::{Deserialize, Serialize};
+use statrs::distribution::{ChiSquared, ContinuousCDF};
+
+use super::answers::{Account, Checks};
+use super::resources::ServerFacts;
+use crate::results::summary::Counts;
+use crate::screen::grouped;
+
+/// Chance of drawing such a sample from the right distribution, below which it is the wrong one.
+const SKEW_P_MAX: f64 = 1e-9;
+/// Part of itself by which a share may be off even then.
+const SKEW_OFF_MAX: f64 = 0.01;
+
+/// What is known of a client's run.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    /// Of the measured window.
+    pub(crate) counts: Counts,
+    pub(crate) mix: Mix,
+    /// The ranks that the client's streams draw.
+    pub(crate) skew: SkewSample,
+    /// Every record was loaded by this run's clients before anything was read.
+    pub(crate) loaded: bool,
+    pub(crate) verify: bool,
+    /// Some values have no room for the whole checksum.
+    pub(crate) short_values: bool,
+    /// From the first to the last request.
+    pub(crate) checks: Checks,
+    /// One of each kind of fault that was seen, in words.
+    pub(crate) examples: Vec<String>,
+    pub(crate) accounts: Vec<Account>,
+    /// What failed, in sentences.
+    pub(crate) failures: Vec<String>,
+    pub(crate) interrupted: bool,
+    /// Present where operations were to arrive at a rate.
+    pub(crate) offered: Option<Offered>,
+    /// A server answers repeated operations of a frame once.
+    pub(crate) repeated_answers: bool,
+    /// The part of the window, 0 to 1, that the busiest worker's thread was busy.
+    pub(crate) busiest_worker: f64,
+    pub(crate) servers: Vec<ServerFacts>,
+}
+
+/// Operations of the window by the schedule of an offered rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Offered {
+    /// That were to arrive.
+    pub(crate) intended: u64,
+    /// That arrived and were not dropped at the bound of operations in flight.
+    pub(crate) arrived: u64,
+    /// That were dropped there.
+    pub(crate) dropped: u64,
+}
+
+impl Offered {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.intended += other.intended;
+        self.arrived += other.arrived;
+        self.dropped += other.dropped;
+    }
+}
+
+pub(super) fn wrong_mix(facts: &Facts) -> Option<String> {
+    let wrong = facts.mix.check(&facts.counts.by_kind()).err()?;
+    let cause = match facts.checks.errors {
+        0 => "this is a fault of the benchmark, please report it",
+        _ => "refused operations do not count",
+    };
+    Some(format!(
+        "The operations must be in the proportions {}, but {wrong}; {cause}.",
+        facts.mix
+    ))
+}
+
+pub(super) fn wrong_skew(facts: &Facts) -> Option<String> {
+    let fault = skew_fault(&facts.skew)?;
+    Some(format!(
+        "Records must be drawn as the key chooser says, but {fault}; this is a fault of the \
+         benchmark, please report it."
+    ))
+}
+
+/// What is wrong with the ranks of a sample. Chi-squared alone would blame trifles of a large sample,
+/// and a share alone the chance of a small one.
+pub(crate) fn skew_fault(sample: &SkewSample) -> Option<String> {
+    let draws = sample.draws() as f64;
+    let off = |expected: f64, observed: u64| observed as f64 / expected - 1.0;
+    let (mut chi_squared, mut worst) = (0.0, (0.0, None));
+    for bucket in &sample.buckets {
+        let expected = draws * bucket.expected_share;
+        chi_squared += (bucket.observed as f64 - expected).powi(2) / expected;
+        let off = off(expected, bucket.observed);
+        if off.abs() > worst.0 {
+            worst = (off.abs(), Some((bucket, off)));
+        }
+    }
+    let freedom = sample.buckets.len().saturating_sub(1) as f64;
+    let p = ChiSquared::new(freedom).map_or(1.0, |law| law.sf(chi_squared));
+    let (bucket, off) = worst
+        .1
+        .filter(|_| p < SKEW_P_MAX && worst.0 > SKEW_OFF_MAX)?;
+    Some(format!(
+        "of {} drawn ranks {:.4} % were {} to {} instead of {:.4} %, off by {:.1} % of that (p = {p:.0e})",
+        grouped(draws as u64),
+        100.0 * bucket.observed as f64 / draws,
+        grouped(bucket.first),
+        grouped(bucket.end - 1),
+        100.0 * bucket.expected_share,
+        100.0 * off,
+    ))
+}
+
+pub(super) fn misses(facts: &Facts) -> Option<String> {
+    let kept = facts.loaded && facts.mix.share(Kind::Delete) == 0.0;
+    let misses = facts.checks.misses;
+    let cause = match facts.checks.errors {
+        0 => "the store loses records, or somebody else deletes them",
+        _ => "what was refused is not there",
+    };
+    (kept && misses > 0).then(|| {
+        format!(
+            "Every record is loaded and none is ever deleted, but {} gets found nothing; {cause}.",
+            grouped(misses)
+        )
+    })
+}
+
+pub(super) fn not_verified(facts: &Facts) -> Option<String> {
+    (!facts.verify).then(|| {
+        "Every value should be checked, but they were not (--no-verify), so wrong answers counted too; \
+         leave the flag out."
+            .into()
+    })
+}
+
+pub(super) fn not_loaded(facts: &Facts) -> Option<String> {
+    (!facts.loaded).then(|| {
+        let other = match facts.checks.foreign {
+            0 => "".into(),
+            foreign => format!(", and {} values read were another run's", grouped(foreign)),
+        };
+        format!(
+            "The records should be loaded by the run, but were not (--no-load){other}, so misses and \
+             old values cannot be told from faults; look at the hit rate, or load."
+        )
+    })
+}
+
+pub(super) fn short_values(facts: &Facts) -> Option<String> {
+    (facts.verify && facts.short_values).then(|| {
+        "Values should have the 16 bytes that a whole checksum takes, but some are shorter \
+         (--value-bytes), so a damaged one may pass unseen; use values of 16 bytes or more."
+            .into()
+    })
+}
+
+pub(super) fn ended_by_hand(facts: &Facts) -> Option<String> {
+    facts.interrupted.then(|| {
+        "The run should last as long as was asked for, but was ended by hand before, so the figures are \
+         of fewer seconds; let it end by itself."
+            .into()
+    })
+}
+
+pub(super) fn rate_missed(facts: &Facts) -> Option<String> {
+    let Offered {
+        intended, arrived, ..
+    } = facts.offered?;
+    let missed = 1.0 - arrived as f64 / intended as f64;
+    let allowed = 0.01_f64.max(4.0 / (intended as f64).sqrt());
+    (missed > allowed).then(|| {
+        format!(
+            "{} operations were to arrive in the window (--rate), but {:.1} % of them did not, because \
+             too many were unanswered; lower the rate, or find out what cannot keep up.",
+            grouped(intended),
+            100.0 * missed
+        )
+    })
+}
+
+pub(super) fn repeated_answers(facts: &Facts) -> Option<String> {
+    facts.repeated_answers.then(|| {
+        "Each answer to a get should carry its value, but one that the frame holds already is answered by \
+         a reference (--dedup-answers), which skew makes cheap; compare only with runs that do the same."
+            .into()
+    })
+}

@@ -1,0 +1,305 @@
+//! What the tasks and batches of one worker share; all of it on the worker's thread.
+
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+
+use batchkv_client::connection::{Connection, Traffic};
+use batchkv_client::error::{ConnectionError, Loss};
+use batchkv_client::group::Grouping;
+use batchkv_protocol::PartitionMap;
+use batchkv_workload::{Inserts, KeyStyle, Spec, Stamp, Witness, Writer};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::batch::{Batch, Parts, Step};
+use crate::config::Config;
+use crate::control::{Message, Report};
+use crate::recorder::{Recorder, Sending, ValueId};
+use crate::tally::{Stage, Tally, Volume};
+use crate::verdict::{Account, Kinds};
+
+/// A connection of the worker, and what became unknown on it.
+pub(crate) struct Link {
+    pub(crate) server: usize,
+    pub(crate) connection: Connection<Batch>,
+    unknown: Cell<Kinds>,
+    lost: Cell<bool>,
+}
+
+impl Link {
+    pub(crate) fn new(server: usize, connection: Connection<Batch>) -> Self {
+        Self {
+            server,
+            connection,
+            unknown: Cell::default(),
+            lost: Cell::new(false),
+        }
+    }
+}
+
+/// One worker.
+pub(crate) struct Worker {
+    pub(crate) spec: Spec,
+    pub(crate) key_style: KeyStyle,
+    pub(crate) map: PartitionMap,
+    pub(crate) seed: u64,
+    pub(crate) client: u32,
+    pub(crate) run: u16,
+    pub(crate) batch_size: usize,
+    pub(crate) window: usize,
+    pub(crate) verify: bool,
+    pub(crate) writer: RefCell<Writer>,
+    pub(crate) witness: RefCell<Witness>,
+    pub(crate) inserts: RefCell<Inserts>,
+    /// Present with --check-linearizability.
+    pub(crate) recorder: Option<RefCell<Recorder>>,
+    /// Batches so far.
+    batches: Cell<u32>,
+    pub(crate) tally: RefCell<Tally>,
+    /// Bytes of keys and values, written and read.
+    payload: Cell<Traffic>,
+    /// Memory of ended batches.
+    pub(crate) spare: RefCell<Vec<Parts>>,
+    /// Ordered by server; each has at least one.
+    links: Vec<Link>,
+    /// Owning server, by partition.
+    owners: Vec<u16>,
+    grouping: RefCell<Grouping>,
+    stopping: Cell<bool>,
+    report: UnboundedSender<Report>,
+    servers: usize,
+    /// Workers of the client, and this one's place among them.
+    threads: usize,
+    index: usize,
+}
+
+impl Worker {
+    /// Worker `index`, with its connections ordered by server. All servers have the same map.
+    pub(crate) fn new(
+        config: &Config,
+        run: u16,
+        index: usize,
+        links: Vec<Link>,
+        report: UnboundedSender<Report>,
+    ) -> Self {
+        let writer = config.share(index).writer();
+        let servers = config.hosts.len();
+        let map = links[0].connection.map().clone();
+        let owners = map.partitions().iter().map(|entry| entry.owner as u16);
+        Self {
+            spec: config.spec.clone(),
+            key_style: config.spec.key_style(),
+            seed: config.seed,
+            client: config.place.client,
+            run,
+            batch_size: config.batch_size,
+            window: config.window,
+            verify: config.verify,
+            writer: RefCell::new(Writer::new(run, writer)),
+            witness: RefCell::new(Witness::new(run, writer)),
+            recorder: config.recorder().map(RefCell::new),
+            batches: Cell::new(0),
+            inserts: RefCell::new(Inserts::new(config.spec.records(), config.share(index))),
+            tally: RefCell::new(Tally::new(servers, Instant::now())),
+            payload: Cell::default(),
+            spare: RefCell::default(),
+            owners: owners.collect(),
+            grouping: RefCell::default(),
+            map,
+            links,
+            stopping: Cell::new(false),
+            report,
+            servers,
+            threads: config.threads,
+            index,
+        }
+    }
+
+    pub(crate) fn servers(&self) -> usize {
+        self.servers
+    }
+
+    /// The connection to `server` that `task` uses: tasks go round the workers first, then round a
+    /// worker's connections.
+    pub(crate) fn link_of(&self, server: usize, task: u32) -> usize {
+        let first = self.links.partition_point(|link| link.server < server);
+        let count = self.links[first..].partition_point(|link| link.server == server);
+        first + (task as usize / self.threads) % count
+    }
+
+    #[inline]
+    pub(crate) fn owner(&self, partition: u32) -> usize {
+        self.owners[partition as usize].into()
+    }
+
+    #[inline]
+    pub(crate) fn epoch(&self, partition: u32) -> u64 {
+        self.map.partitions()[partition as usize].epoch
+    }
+
+    #[inline]
+    pub(crate) fn value_bytes(&self, record: u64, stamp: Stamp) -> usize {
+        self.spec.value_sizes().bytes(record, stamp)
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.tally.borrow().stage()
+    }
+
+    /// Whether tasks send nothing any more.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// Puts steps in the order of their partitions, keeping the order within each.
+    pub(crate) fn group(&self, steps: &[Step], grouped: &mut Vec<Step>) {
+        let mut grouping = self.grouping.borrow_mut();
+        let order = grouping.sort(steps, self.owners.len());
+        grouped.clear();
+        grouped.extend(order.iter().map(|&index| steps[index as usize]));
+    }
+
+    /// Takes note that a batch is about to be queued.
+    pub(crate) fn sending(&self) -> Sending {
+        let batch = self.batches.get();
+        self.batches.set(batch.wrapping_add(1));
+        Sending {
+            batch,
+            queued: Instant::now(),
+        }
+    }
+
+    /// The value of this worker's write with that sequence.
+    pub(crate) fn value_id(&self, sequence: u64) -> ValueId {
+        ValueId::new(self.writer.borrow().loaded().writer, sequence)
+    }
+
+    /// Lets tasks send again, behind the window: nothing of it is counted in a second.
+    pub(crate) fn begin_closing(&self) {
+        self.stopping.set(false);
+        if let Some(recorder) = &self.recorder {
+            recorder.borrow_mut().begin_closing();
+        }
+    }
+
+    pub(crate) fn submit(&self, link: usize, batch: Batch) {
+        self.links[link].connection.submit(batch);
+    }
+
+    /// Begins the load or the warm-up.
+    pub(crate) fn begin(&self, stage: Stage) {
+        let volume = self.volume();
+        self.tally.borrow_mut().begin(stage, Instant::now(), volume);
+    }
+
+    /// Ends the stage early: nothing more is sent or counted.
+    pub(crate) fn stop(&self) {
+        self.stopping.set(true);
+        self.tally.borrow_mut().stop();
+    }
+
+    /// Notes operations that were generated by `now`, and how long ago altogether.
+    pub(crate) fn generated(&self, now: Instant, operations: usize, ago_nanos: u128) {
+        self.close_seconds(now);
+        let operations = operations as u64;
+        let mut tally = self.tally.borrow_mut();
+        tally.generated(now, operations, ago_nanos);
+    }
+
+    /// Notes operations that arrived before `now` and were dropped.
+    pub(crate) fn dropped(&self, now: Instant, operations: u64) {
+        self.close_seconds(now);
+        self.tally.borrow_mut().dropped(operations);
+    }
+
+    /// Hands over the seconds that are over.
+    pub(crate) fn close_seconds(&self, now: Instant) {
+        let due = |tally: &Tally| tally.boundary().is_some_and(|boundary| now >= boundary);
+        if !due(&self.tally.borrow()) {
+            return;
+        }
+        let volume = self.volume();
+        let mut tally = self.tally.borrow_mut();
+        while let Some(closed) = tally.close(now, volume) {
+            self.tell(Message::Second(Box::new(closed)));
+        }
+        if tally.stage() == Stage::Over {
+            self.stopping.set(true);
+        }
+    }
+
+    /// A connection was lost with a request under way.
+    pub(crate) fn lost(&self, link: usize, unknown: &Kinds, cause: &ConnectionError) {
+        let link = &self.links[link];
+        let mut sum = link.unknown.get();
+        sum.add(unknown);
+        link.unknown.set(sum);
+        let server = link.server;
+        let of_server = |link: &&Link| link.server == server;
+        // A server's connections are lost together: it is told once.
+        let told = self.links.iter().filter(of_server).any(|l| l.lost.get());
+        link.lost.set(true);
+        if !told {
+            self.stopping.set(true);
+            let what = match cause.loss {
+                Loss::Dropped => "requests were given up that it did not answer".into(),
+                _ => format!("it was lost: {cause}"),
+            };
+            self.tell(Message::Failed(format!(
+                "Server {server} must answer until the end, but {what}; look at its log."
+            )));
+        }
+    }
+
+    pub(crate) fn tell(&self, message: Message) {
+        // The main thread goes away only when the run is over.
+        let _ = self.report.send((self.index, message));
+    }
+
+    /// Takes note of bytes of keys and values that were written into a frame.
+    #[inline]
+    pub(crate) fn wrote(&self, bytes: usize) {
+        let mut payload = self.payload.get();
+        payload.bytes_sent += bytes as u64;
+        self.payload.set(payload);
+    }
+
+    /// Takes note of bytes of values that were read from a frame.
+    #[inline]
+    pub(crate) fn read(&self, bytes: usize) {
+        let mut payload = self.payload.get();
+        payload.bytes_received += bytes as u64;
+        self.payload.set(payload);
+    }
+
+    fn volume(&self) -> Volume {
+        let mut traffic = Traffic::default();
+        for link in &self.links {
+            traffic += link.connection.traffic();
+        }
+        Volume {
+            traffic,
+            payload: self.payload.get(),
+            batches: self.batches.get().into(),
+        }
+    }
+
+    /// Closes the connections, within `limit` each, and gives both sides' counts with the server's
+    /// index.
+    pub(crate) async fn settle(&self, limit: Duration) -> Vec<(usize, Account)> {
+        let mut accounts = Vec::with_capacity(self.links.len());
+        for (number, link) in self.links.iter().enumerate() {
+            let counts = tokio::time::timeout(limit, link.connection.close()).await;
+            let counts = counts.ok().and_then(Result::ok);
+            let answered = counts.map_or_else(|| link.connection.answered(), |c| c.answered);
+            let address = link.connection.address();
+            let account = Account {
+                name: format!("{address}, connection {number} of worker {}", self.index),
+                answered: Kinds::from(answered),
+                unknown: link.unknown.get(),
+                served: counts.map(|counts| Kinds::from(counts.served)),
+            };
+            accounts.push((link.server, account));
+        }
+        accounts
+    }
+}

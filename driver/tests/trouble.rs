@@ -1,0 +1,139 @@
+//! Trying to make the driver believe a wrong number, and wrong usage.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails there
+
+#[path = "../../client/tests/common/mod.rs"]
+mod common;
+mod driver;
+
+use driver::{Lie, SMALL, Scratch, Server, client};
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A run on a lying server is INVALID for a reason that names `words`.
+fn caught(lie: Lie, workload: &str, words: &[&str]) {
+    let server = Server::lying(lie);
+    let (code, text, complaints) =
+        client(&format!("--hosts {} {SMALL} {workload}", server.address));
+    assert_eq!(code, 1, "{lie:?}: {text}{complaints}");
+    assert!(text.contains("verdict     INVALID"), "{lie:?}: {text}");
+    for word in words {
+        assert!(text.contains(word), "{lie:?}: {word}: {text}");
+    }
+}
+
+#[test]
+fn dropped_overwrites_are_stale_reads() {
+    caught(
+        Lie::DropsOverwrites,
+        "--workload A",
+        &["stale read of record"],
+    );
+}
+
+#[test]
+fn damaged_values_are_found() {
+    caught(Lie::DamagesValues, "", &["checksum does not fit"]);
+}
+
+#[test]
+fn lost_keys_are_misses_that_cannot_be() {
+    caught(Lie::LosesKeys, "", &["gets found nothing"]);
+}
+
+#[test]
+fn refused_puts_are_errors() {
+    caught(
+        Lie::RefusesPuts,
+        "--workload A",
+        &["memory limit is reached", "refused"],
+    );
+}
+
+#[test]
+fn wrong_counts_are_found() {
+    caught(Lie::Miscounts, "--workload A", &["count the same", "puts"]);
+}
+
+#[test]
+fn a_server_that_dies_is_named_and_the_results_so_far_are_kept() {
+    const FRAMES: usize = 2_000;
+    let scratch = Scratch::new("dies");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (store, frames) = (common::Store::default(), AtomicUsize::new(0));
+    let address = common::start_with(listener, move |mut peer| {
+        peer.greet(common::hello(0, 1))?;
+        while let Some(body) = peer.frame()? {
+            if frames.fetch_add(1, Ordering::Relaxed) > FRAMES {
+                break;
+            }
+            peer.respond(&body, &store)?;
+        }
+        Ok(())
+    });
+    let small = SMALL.replace("--secs 1", "--secs 600");
+    let output = scratch.path().display();
+    let (code, text, _) = client(&format!("--hosts {address} {small} --output {output}"));
+    assert_eq!(code, 1);
+    assert!(
+        text.contains("verdict     INVALID") && text.contains(&address),
+        "{text}"
+    );
+    let summary = scratch.summary("");
+    assert_eq!(summary["verdict"], "INVALID");
+    assert!(summary["unknown_ops"].as_u64().unwrap() > 0, "{summary}");
+}
+
+#[test]
+fn without_a_server_the_address_is_named() {
+    let (code, _, complaints) = client("--hosts 127.0.0.1:1");
+    assert_eq!(code, 1);
+    assert!(
+        complaints.contains("no batchkv server at 127.0.0.1:1"),
+        "{complaints}"
+    );
+    let (code, _, complaints) = client("get key --hosts 127.0.0.1:1");
+    assert_eq!(code, 1);
+    assert!(complaints.contains("127.0.0.1:1"), "{complaints}");
+}
+
+#[test]
+fn wrong_usage_exits_2_and_names_the_flag() {
+    let lines = [
+        ("--theta -1", "--theta -1: allowed"),
+        ("-theta nan", "--theta nan: allowed"),
+        ("--records 0", "--records 0: allowed"),
+        ("--batch-size 65537", "1 to 65536"),
+        ("--mix read=0.5", "do not add up to 1"),
+        ("--hosts ,", "--hosts ,: "),
+        ("--bogus", "--bogus"),
+        ("--secs", "--secs"),
+        ("get key --hosts nowhere", "--hosts nowhere: "),
+    ];
+    for (line, words) in lines {
+        let (code, _, complaints) = client(line);
+        assert_eq!(code, 2, "{line}: {complaints}");
+        assert!(complaints.contains(words), "{line}: {complaints}");
+    }
+}
+
+#[test]
+fn hosts_that_do_not_fit_the_servers_exit_2() {
+    let servers = [Server::start(0, 2), Server::start(1, 2)];
+    let [first, second] = servers.each_ref().map(|server| server.address.as_str());
+    for hosts in [format!("{second},{first}"), first.to_owned()] {
+        let (code, _, complaints) = client(&format!("--hosts {hosts} {SMALL}"));
+        assert_eq!(code, 2, "{complaints}");
+        assert!(
+            complaints.contains(&format!("--hosts {hosts}: ")),
+            "{complaints}"
+        );
+    }
+}
+
+#[test]
+fn help_is_no_error() {
+    let (code, text, _) = client("--help");
+    assert_eq!(code, 0);
+    assert!(text.contains("--batch-size"));
+}
