@@ -1,59 +1,38 @@
 //! `batchkv-client`, the load driver: what was typed, the run, its results.
 //!
 //! ```text
-//! args -> config -> run (main thread) <--- report: seconds, failures --- control (one a worker)
-//!                    | barrier, clock     ---- command: load, run, ... -->  | connections
-//!                    | board: the workers' seconds                          | task: fills buffers, at its
-//!                    |                                                      |   pacing and schedule
-//!                    | look, status: how busy threads are                   | batch: one request, its starts
-//!                    | watch: what the machine uses                         | tally: counts
-//!                    v
-//!        outcome -> verdict -> results/ -> report
-//! merge: the clients' and servers' result files -> verdict -> results/
-//! verify: the workload alone -> verdict's tests
+//! command/      what was typed, what it means; get, put, delete; verify-workload
+//! run/          the run, stage by stage, from the main thread; from what was counted to its results
+//! meeting/      where several clients meet
+//! load/         worker threads: connections, tasks, batches, pacing, counts
+//! observation/  servers' clocks and threads, this machine, figures for Prometheus
+//! history/      recorded operations, and whether they are linearizable
+//! verdict/      the rules
+//! results/      the files, the summary for people, and merging the files of several clients
 //! ```
 
-mod args;
-mod barrier;
-mod batch;
-mod board;
 mod clock;
-mod config;
-mod control;
-mod figures;
-mod host;
-mod lane;
-mod linearizability;
-mod look;
-mod lookup;
-mod merge;
-mod outcome;
-mod pacing;
-mod recorder;
-mod report;
+mod command;
+mod history;
+mod load;
+mod meeting;
+mod observation;
 mod results;
 mod run;
-mod schedule;
 mod screen;
-mod starts;
-mod status;
-mod tally;
-mod task;
 mod verdict;
-mod verify;
-mod watch;
-mod worker;
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use args::{Args, Command, RunArgs, rewrite_single_dashes};
 use batchkv_cli::parse_with_config;
-use config::{Config, ConfigError};
-use lookup::{Lookup, look};
-use results::{Results, prepare};
+use command::args::{Args, Command, RunArgs, rewrite_single_dashes};
+use command::config::{self, Config, ConfigError};
+use command::lookup::{Lookup, look};
+use command::verify;
+use results::{Results, merge, prepare, report};
 use screen::{complain, say};
 use tokio::runtime;
 use verdict::Verdict;

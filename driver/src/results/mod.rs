@@ -1,8 +1,9 @@
 //! The files of a client, and of a whole run: what they hold, how they are written and read.
 
-pub(crate) mod history;
 pub(crate) mod latency;
+pub(crate) mod merge;
 pub(crate) mod nodes;
+pub(crate) mod report;
 pub(crate) mod series;
 pub(crate) mod summary;
 
@@ -10,8 +11,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::history::row::{self as history, HistoryRow};
 use batchkv_telemetry::Series as Samples;
-use history::HistoryRow;
+
 use latency::LatencyLog;
 use nodes::NodeSeries;
 use series::Series;

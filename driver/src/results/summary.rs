@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::latency::{Latencies, Part};
 use super::nodes::NodePart;
 use crate::clock::Offset;
-use crate::host::Host;
-use crate::linearizability::Linearizability;
+use crate::history::linearizability::Linearizability;
+use crate::observation::host::Host;
 use crate::verdict::{Finding, Kinds, Offered, Verdict, verdict_of};
 
 /// Version of the file; it changes when a key changes its meaning or goes away.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::linearizability::PartChecked;
+use crate::history::linearizability::PartChecked;
 use crate::results::nodes::{NodePart, Role};
 use crate::results::summary::Summary;
 use crate::screen::{counted, grouped};

@@ -257,8 +257,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::load::starts::Starts;
     use crate::results::latency::Part;
-    use crate::starts::Starts;
 
     fn gain(reads: u64) -> Gain {
         Gain {

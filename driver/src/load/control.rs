@@ -18,14 +18,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep_until;
 
-use crate::config::{Config, Connections};
-use crate::pacing::{Open, Pacing};
-use crate::recorder::Recording;
-use crate::schedule::Schedule;
-use crate::tally::{Closed, Stage};
-use crate::task::{CLOSING_TASKS, Source, Task};
+use crate::command::config::{Config, Connections};
+use crate::history::recorder::Recording;
+use crate::load::pacing::{Open, Pacing};
+use crate::load::schedule::Schedule;
+use crate::load::tally::{Closed, Stage};
+use crate::load::task::{CLOSING_TASKS, Source, Task};
+use crate::load::worker::{Link, Worker};
 use crate::verdict::{Account, Checks};
-use crate::worker::{Link, Worker};
 
 /// Names of the workers' threads begin with this.
 pub(crate) const WORKER_NAME: &str = "worker-";

@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
 use crate::clock::{Clock, Offset, READINGS};
-use crate::config::Place;
+use crate::command::config::Place;
 
 /// Longest line, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;

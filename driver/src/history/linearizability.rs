@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use batchkv_workload::history::{Action, Event, check, shortest_violation};
 use serde::{Deserialize, Serialize};
 
-use crate::recorder::{Part, ValueId};
-use crate::results::history::{DeedKind, HistoryRow};
+use crate::history::recorder::{Part, ValueId};
+use crate::history::row::{DeedKind, HistoryRow};
 use crate::results::median;
 
 /// What one client recorded.
@@ -242,7 +242,7 @@ fn in_words(events: &[Event], history: &[Told<'_>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::history::tests::row;
+    use crate::history::row::tests::row;
 
     fn put(sequence: u64, from: u64, to: u64) -> HistoryRow {
         row(DeedKind::Put, Some(sequence), (from, Some(to)))

@@ -6,9 +6,9 @@ use std::time::Duration;
 use batchkv_telemetry::metrics::{Durations, Metric, Value};
 use batchkv_telemetry::sample::process_memory_bytes;
 
+use crate::load::tally::{Interval, Volume};
 use crate::results::latency::{Latencies, Part};
 use crate::results::summary::Counts;
-use crate::tally::{Interval, Volume};
 
 /// Buckets of latencies: bucket k ends at 2^k microseconds, the last at 8 s.
 const BUCKETS: usize = 24;

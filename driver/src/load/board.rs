@@ -1,11 +1,11 @@
 //! Where the workers' seconds come together.
 
+use crate::load::schedule::Offer;
+use crate::load::tally::{Closed, Interval, Stage, Volume};
 use crate::results::latency::LatencyLog;
 use crate::results::series::{Row, Series};
 use crate::results::summary::Counts;
-use crate::schedule::Offer;
 use crate::screen::grouped;
-use crate::tally::{Closed, Interval, Stage, Volume};
 use crate::verdict::Offered;
 
 /// The seconds of one stage after the other; those of the measured window stay.

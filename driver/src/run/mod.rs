@@ -1,5 +1,7 @@
 //! A measured run, from the main thread: connect, load, warm up, measure, settle.
 
+pub(crate) mod outcome;
+
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -10,17 +12,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{sleep_until, timeout};
 
-use crate::barrier::{Barrier, BarrierError, Meeting, Parting};
-use crate::board::Board;
 use crate::clock::{Clock, Offset};
-use crate::config::{Config, ConfigError};
-use crate::control::{self, Command, Message, Outcome, Report};
-use crate::figures::{Totals, figures};
-use crate::look::Looks;
-use crate::outcome::{Ending, results};
+use crate::command::config::{Config, ConfigError};
+use crate::load::board::Board;
+use crate::load::control::{self, Command, Message, Outcome, Report};
+use crate::meeting::barrier::{Barrier, BarrierError, Meeting, Parting};
+use crate::observation::figures::{Totals, figures};
+use crate::observation::look::Looks;
+use crate::observation::watch::Watch;
 use crate::results::Results;
+use crate::run::outcome::{Ending, results};
 use crate::screen::{counted, grouped, say};
-use crate::watch::Watch;
 
 /// Time for all clients to come to the first meeting: ssh and builds differ.
 const JOIN_TIME: Duration = Duration::from_secs(60);

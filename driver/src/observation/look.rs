@@ -3,9 +3,9 @@
 use batchkv_telemetry::{machine, threads_cpu};
 
 use crate::clock::{Clock, Offset};
-use crate::control::WORKER_NAME;
+use crate::load::control::WORKER_NAME;
+use crate::observation::status::{ServerStatus, StatusLine, busiest};
 use crate::results::summary::Told;
-use crate::status::{ServerStatus, StatusLine, busiest};
 use crate::verdict::ServerFacts;
 
 /// The looks that were taken.

@@ -41,7 +41,7 @@ pub(crate) async fn look(hosts: &[String], key: &str, lookup: &Lookup) -> anyhow
             true
         }
         Outcome::Missing | Outcome::Deleted { existed: false } => {
-            super::screen::complain(format_args!("there is no key '{key}'"));
+            crate::screen::complain(format_args!("there is no key '{key}'"));
             false
         }
         other => {

@@ -14,12 +14,12 @@ use batchkv_workload::random::Random;
 use batchkv_workload::{Identity, KeyBuf, Kind, LoadOrder, Operation, Phase, Stream};
 use tokio::time::sleep_until;
 
-use crate::batch::{Batch, Step, StepKind, wire_key};
-use crate::lane::Lane;
-use crate::pacing::Pacing;
-use crate::starts::Starts;
-use crate::tally::Stage;
-use crate::worker::Worker;
+use crate::load::batch::{Batch, Step, StepKind, wire_key};
+use crate::load::lane::Lane;
+use crate::load::pacing::Pacing;
+use crate::load::starts::Starts;
+use crate::load::tally::Stage;
+use crate::load::worker::Worker;
 
 /// Least operations in a request of the load: small batches are for latencies, which nobody measures
 /// while loading.

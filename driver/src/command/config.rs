@@ -12,9 +12,9 @@ use batchkv_cli::listen::address;
 use batchkv_protocol::limits::{OPERATIONS_PER_REQUEST_MAX, REQUESTS_UNANSWERED_MAX, SERVERS_MAX};
 use batchkv_workload::{Kind, Options, Share, Spec, SpecError, WatchList};
 
-use crate::args::RunArgs;
-use crate::recorder::{EVENTS_MAX, Recorder};
-use crate::schedule::{Arrivals, Offer};
+use crate::command::args::RunArgs;
+use crate::history::recorder::{EVENTS_MAX, Recorder};
+use crate::load::schedule::{Arrivals, Offer};
 use crate::screen::counted;
 
 const HOSTS_DEFAULT: &str = "127.0.0.1:8080";

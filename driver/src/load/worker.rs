@@ -10,11 +10,11 @@ use batchkv_protocol::PartitionMap;
 use batchkv_workload::{Inserts, KeyStyle, Spec, Stamp, Witness, Writer};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::batch::{Batch, Parts, Step};
-use crate::config::Config;
-use crate::control::{Message, Report};
-use crate::recorder::{Recorder, Sending, ValueId};
-use crate::tally::{Stage, Tally, Volume};
+use crate::command::config::Config;
+use crate::history::recorder::{Recorder, Sending, ValueId};
+use crate::load::batch::{Batch, Parts, Step};
+use crate::load::control::{Message, Report};
+use crate::load::tally::{Stage, Tally, Volume};
 use crate::verdict::{Account, Kinds};
 
 /// A connection of the worker, and what became unknown on it.

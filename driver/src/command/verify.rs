@@ -12,7 +12,7 @@ use batchkv_workload::{
     fingerprint,
 };
 
-use crate::config::Config;
+use crate::command::config::Config;
 use crate::screen::grouped;
 use crate::verdict::skew_fault;
 

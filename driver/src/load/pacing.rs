@@ -3,7 +3,7 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use crate::schedule::Schedule;
+use crate::load::schedule::Schedule;
 
 /// When a task's operations begin.
 pub(crate) enum Pacing {
@@ -85,7 +85,7 @@ impl Open {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::{Arrivals, Offer};
+    use crate::load::schedule::{Arrivals, Offer};
 
     const MILLI: Duration = Duration::from_millis(1);
 

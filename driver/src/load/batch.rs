@@ -11,13 +11,13 @@ use batchkv_protocol::{Answer, Key, RequestWriter};
 use batchkv_workload::values;
 use batchkv_workload::{Floor, KeyBuf, KeyStyle, Stamp, Witness};
 
-use crate::lane::Lane;
-use crate::recorder::{Deed, Sending};
+use crate::history::recorder::{Deed, Sending};
+use crate::load::lane::Lane;
+use crate::load::starts::Starts;
+use crate::load::tally::Gain;
+use crate::load::worker::Worker;
 use crate::results::latency::{Latencies, Part};
-use crate::starts::Starts;
-use crate::tally::Gain;
 use crate::verdict::Kinds;
-use crate::worker::Worker;
 
 /// What a step does, and what it counts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

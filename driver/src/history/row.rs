@@ -6,7 +6,7 @@ use csv::{Reader, Writer};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Offset};
-use crate::recorder::{Deed, Part, Recorded, ValueId};
+use crate::history::recorder::{Deed, Part, Recorded, ValueId};
 
 const NANOS_PER_SEC: f64 = 1e9;
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use batchkv_telemetry::Series as Samples;
 
 use crate::clock::Offset;
-use crate::linearizability::{Linearizability, Testimony};
+use crate::history::linearizability::{Linearizability, Testimony};
 use crate::results::latency::{Latencies, LatencyLog};
 use crate::results::nodes::{NodeSeries, Role};
 use crate::results::series::{Row, Series};

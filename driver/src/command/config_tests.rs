@@ -1,5 +1,5 @@
 use super::*;
-use crate::args::{Args, rewrite_single_dashes};
+use crate::command::args::{Args, rewrite_single_dashes};
 use batchkv_cli::parse_with_config;
 
 fn config(line: &str) -> Result<Config, ConfigError> {

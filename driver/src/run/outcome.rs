@@ -3,24 +3,24 @@
 use batchkv_telemetry::Series as Samples;
 use batchkv_workload::{SkewSample, fingerprint};
 
-use crate::board::Board;
 use crate::clock::{Clock, Offset};
-use crate::config::Config;
-use crate::control::Outcome;
-use crate::host::Host;
-use crate::linearizability::{Linearizability, Testimony};
-use crate::look::{Looks, server_facts};
-use crate::merge::{run_facts, server_parts};
+use crate::command::config::Config;
+use crate::command::verify::expected;
+use crate::history::linearizability::{Linearizability, Testimony};
+use crate::history::row::{HistoryRow, shifted_nanos};
+use crate::load::board::Board;
+use crate::load::control::Outcome;
+use crate::load::tally::Volume;
+use crate::observation::host::Host;
+use crate::observation::look::{Looks, server_facts};
 use crate::results::Results;
-use crate::results::history::{HistoryRow, shifted_nanos};
+use crate::results::merge::{run_facts, server_parts};
 use crate::results::nodes::{NodeSeries, Role};
 use crate::results::series::Series;
 use crate::results::summary::{FORMAT_VERSION, Framing, Hottest, ServerPart, Summary};
-use crate::tally::Volume;
 use crate::verdict::{
     Account, Checks, Facts, Finding, Node, Verdict, judge, judge_node, judge_run,
 };
-use crate::verify::expected;
 
 /// How a run ended.
 #[derive(Debug)]

@@ -1,0 +1,3 @@
+//! Where the clients of a run meet.
+
+pub(crate) mod barrier;
