@@ -206,7 +206,11 @@ impl<X: Exchange> Session<X> {
                 Ok(())
             }
             Control::Counters(_) => Err(Loss::Unasked("counters")),
-            Control::ServerHello(_) | Control::ClientHello(_) => Err(Loss::Unasked("a hello")),
+            Control::ServerHello(_)
+            | Control::ClientHello(_)
+            | Control::PeerHello(_)
+            | Control::OperatorHello(_) => Err(Loss::Unasked("a hello")),
+            Control::Map(_) => Err(Loss::Unasked("a map")),
             Control::CountersRequest => Err(Loss::Unasked("a request for counters")),
             Control::StatusRequest | Control::Status(_) => Err(Loss::Unasked("a status")),
         }

@@ -1,8 +1,8 @@
 //! The frames around the data path: hello both ways, counters, status, errors.
 //!
-//! A connection begins with the client's hello; the server answers with its own, or with an error
-//! when it speaks no version of the client's range. Of the features that both name, those are in
-//! force; unknown ones are ignored.
+//! A connection begins with a [hello](mod@crate::hello), which tells the role of whoever connects; the server
+//! answers with its own, or with an error when it speaks no version of the other's range. Of the features
+//! that both name, those are in force; unknown ones are ignored.
 //!
 //! Before it closes, a client asks for the connection's counters; the answer comes behind the
 //! answers of every request before it, so both sides' counts can be compared exactly.
@@ -13,12 +13,17 @@
 //! Where [`FEATURE_SERVER_TIME`] is in force, every answer frame tells how long the server took, see
 //! [`answer`](crate::answer).
 //!
+//! Where [`FEATURE_MAP`] is in force, the server may send its map at any time between two frames of answers:
+//! whole, when something of it has changed. Who hears of a partition from several servers believes the highest
+//! epoch; `version` tells which of one server's maps is newer, so that addresses are those of the newest.
+//!
 //! An error frame is the last on its connection: the server closes behind it.
 
 use crate::buffer::SendBuffer;
 use crate::frame::{LENGTH_BYTES, Malformed};
-use crate::limits::{self, FRAME_BYTES};
-use crate::map::Ownership;
+use crate::hello::{ClientHello, OperatorHello, PeerHello, ServerHello};
+use crate::limits::{self, ADDRESS_BYTES_MAX, FRAME_BYTES, SERVERS_MAX};
+use crate::map::{Ownership, PartitionMap};
 use wincode::config::{Config, Configuration};
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -33,65 +38,8 @@ pub const FEATURE_STATUS: u64 = 1;
 pub const FEATURE_REFERENCES: u64 = 2;
 /// Answer frames tell the server's time.
 pub const FEATURE_SERVER_TIME: u64 = 4;
-
-/// The client's first frame.
-#[derive(Debug, Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]
-pub struct ClientHello {
-    /// [`MAGIC`].
-    pub magic: [u8; 4],
-    /// Lowest version that the client speaks.
-    pub version_min: u16,
-    /// Highest version that the client speaks.
-    pub version_max: u16,
-    /// Feature bits that the client offers.
-    pub features: u64,
-    /// Names the client over all its connections.
-    pub client_id: [u8; 16],
-}
-
-/// The server's first frame.
-#[derive(Debug, Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]
-pub struct ServerHello {
-    /// [`MAGIC`].
-    pub magic: [u8; 4],
-    /// The version that this connection speaks.
-    pub version: u16,
-    /// Feature bits in force: those that both sides named.
-    pub features: u64,
-    /// The server's index among the owners of the map.
-    pub server_index: u32,
-    /// Threads that serve connections.
-    pub threads: u32,
-    /// What the server accepts.
-    pub limits: ServerLimits,
-    /// Fingerprint of the map, see [`PartitionMap::fingerprint`](crate::PartitionMap::fingerprint).
-    pub map_fingerprint: u64,
-    /// The map, indexed by partition.
-    pub partitions: Vec<Ownership>,
-}
-
-/// What a server accepts; see [`limits`] for the units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, SchemaRead, SchemaWrite)]
-pub struct ServerLimits {
-    /// Longest key in bytes.
-    pub key_bytes: u32,
-    /// Longest value in bytes.
-    pub value_bytes: u32,
-    /// Most operations in one request.
-    pub operations_per_request: u32,
-    /// Longest frame of several operations in bytes.
-    pub frame_bytes: u32,
-}
-
-impl ServerLimits {
-    /// The limits that this crate is built with.
-    pub const BUILT_IN: Self = Self {
-        key_bytes: limits::KEY_BYTES_MAX as u32,
-        value_bytes: limits::VALUE_BYTES_MAX as u32,
-        operations_per_request: limits::OPERATIONS_PER_REQUEST_MAX as u32,
-        frame_bytes: limits::REQUEST_FRAME_BYTES as u32,
-    };
-}
+/// The server may send [`Control::Map`].
+pub const FEATURE_MAP: u64 = 8;
 
 /// Operations by kind and outcome, over a connection's or a server's whole life.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, SchemaRead, SchemaWrite)]
@@ -155,6 +103,42 @@ pub struct Status {
     pub threads_cpu_micros: Vec<u64>,
 }
 
+/// Who owns which partition, and where the owners are: always whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, SchemaRead, SchemaWrite)]
+pub struct MapFrame {
+    /// Rises with every map that a server sends.
+    pub version: u64,
+    /// The servers that may own partitions, at most [`SERVERS_MAX`].
+    pub servers: Vec<ServerAddress>,
+    /// The owners, indexed by partition.
+    pub partitions: Vec<Ownership>,
+}
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]
+pub struct ServerAddress {
+    /// The number by which partitions name their owner, below [`SERVERS_MAX`].
+    pub id: u32,
+    /// `host:port`, at most [`ADDRESS_BYTES_MAX`] bytes.
+    pub address: String,
+}
+
+impl MapFrame {
+    fn check(&self) -> Result<(), Malformed> {
+        let is_allowed = |server: &ServerAddress| {
+            server.id < SERVERS_MAX && (1..=ADDRESS_BYTES_MAX).contains(&server.address.len())
+        };
+        let are_allowed =
+            self.servers.len() <= SERVERS_MAX as usize && self.servers.iter().all(is_allowed);
+        let partitions = PartitionMap::check(&self.partitions);
+        if are_allowed && partitions.is_ok() {
+            Ok(())
+        } else {
+            Err(Malformed::Control)
+        }
+    }
+}
+
 /// Why the server closes the connection.
 #[derive(Debug, Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]
 pub struct ErrorFrame {
@@ -181,6 +165,15 @@ pub enum Control {
     /// See [`Status`].
     #[wincode(tag = 8)]
     Status(Status),
+    /// See [`PeerHello`].
+    #[wincode(tag = 10)]
+    PeerHello(PeerHello),
+    /// See [`OperatorHello`].
+    #[wincode(tag = 11)]
+    OperatorHello(OperatorHello),
+    /// See [`MapFrame`].
+    #[wincode(tag = 12)]
+    Map(MapFrame),
 }
 
 /// bincode's `standard()`; a forged count reserves at most a frame's worth of memory.
@@ -203,7 +196,7 @@ impl Control {
     /// Decodes a body of kind [`Control`](crate::frame::Kind::Control).
     ///
     /// # Errors
-    /// When the body is not exactly one such value, or an error's text is too long.
+    /// When the body is not exactly one such value, an error's text is too long, or a map cannot be.
     pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
         let control =
             wincode::config::deserialize_exact(body, standard()).map_err(|_| Malformed::Control)?;
@@ -211,6 +204,7 @@ impl Control {
             Self::Error(error) if error.text.len() > limits::ERROR_TEXT_BYTES_MAX => {
                 Err(Malformed::Control)
             }
+            Self::Map(map) => map.check().map(|()| control),
             _ => Ok(control),
         }
     }

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Where to start: [`frame`] (how bytes are cut into frames, and the tags), [`request`] and
-//! [`answer`] (the data path, encoded and decoded by hand), [`control`] (hello, counters, status, errors),
-//! [`mod@placement`] and [`map`] (which server a key lives on), [`limits`] (every bound, in one file).
+//! [`answer`] (the data path, encoded and decoded by hand), [`mod@hello`] (who connects), [`control`] (counters,
+//! status, maps, errors), [`mod@placement`], [`map`] and [`live`] (which server a key lives on, and how that
+//! changes), [`limits`] (every bound, in one file).
 //!
 //! Every frame's body is one value in the format of bincode 2's `standard()` configuration; the
 //! tests compare with that crate's bytes.
@@ -20,8 +21,10 @@ pub mod answer;
 pub mod buffer;
 pub mod control;
 pub mod frame;
+pub mod hello;
 pub mod key;
 pub mod limits;
+pub mod live;
 pub mod map;
 pub mod placement;
 pub mod request;
@@ -30,10 +33,12 @@ mod wire;
 
 pub use answer::{Answer, AnswerFrame, AnswerWriter, Position, References, Refusal};
 pub use buffer::{ReceiveBuffer, SendBuffer};
-pub use control::{ClientHello, Control, Counters, ErrorFrame, ServerHello, ServerLimits, Status};
+pub use control::{Control, Counters, ErrorFrame, MapFrame, ServerAddress, Status};
 pub use frame::Malformed;
+pub use hello::{ClientHello, Hello, OperatorHello, PeerHello, Role, ServerHello, ServerLimits};
 pub use key::Key;
-pub use map::{MapError, PartitionMap};
+pub use live::LiveMap;
+pub use map::{MapError, Ownership, PartitionMap, Partitioning};
 pub use placement::placement;
 pub use request::{Operation, RequestCursor, RequestFrame, RequestWriter};
 pub use seen::Seen;

@@ -36,6 +36,10 @@ pub const PARTITIONS_MAX: u32 = 4096;
 pub const PARTITIONS_DEFAULT: u32 = 256;
 /// Most servers of a map.
 pub const SERVERS_MAX: u32 = 1024;
+/// Highest epoch of a partition: with its owner it fits one word.
+pub const EPOCH_MAX: u64 = u64::MAX >> SERVERS_MAX.ilog2();
+/// Longest address of a server, `host:port`, in bytes: a host's name has at most 253.
+pub const ADDRESS_BYTES_MAX: usize = 259;
 
 /// Longest text in an error frame, in bytes.
 pub const ERROR_TEXT_BYTES_MAX: usize = 512;
@@ -64,11 +68,19 @@ pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A partition entry of a hello: a 32-bit owner and a 64-bit epoch as variable-length integers.
 const MAP_ENTRY_BYTES_MAX: usize = 5 + 9;
+/// A server's entry of a map: its number, and its address with a length in front.
+const SERVER_ENTRY_BYTES_MAX: usize = 5 + 3 + ADDRESS_BYTES_MAX;
 
 const _: () = {
     assert!(REQUEST_FRAME_BYTES <= FRAME_BYTES && FRAME_BYTES < FRAME_BYTES_MAX);
     assert!(
         PARTITIONS_MAX as usize * MAP_ENTRY_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX <= FRAME_BYTES
+    );
+    assert!(
+        PARTITIONS_MAX as usize * MAP_ENTRY_BYTES_MAX
+            + SERVERS_MAX as usize * SERVER_ENTRY_BYTES_MAX
+            + FRAME_OVERHEAD_BYTES_MAX
+            <= FRAME_BYTES_MAX
     );
     assert!(PARTITIONS_MAX.is_power_of_two() && PARTITIONS_DEFAULT <= PARTITIONS_MAX);
     assert!(ERROR_TEXT_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX <= FRAME_BYTES);

@@ -1,7 +1,7 @@
-//! Who owns which partition.
+//! Into how many partitions keys are split, and who owns which.
 
 use crate::key::Key;
-use crate::limits::{PARTITIONS_MAX, SERVERS_MAX};
+use crate::limits::{EPOCH_MAX, PARTITIONS_MAX, SERVERS_MAX};
 use crate::placement::placement;
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -14,10 +14,47 @@ pub struct Ownership {
     pub epoch: u64,
 }
 
-/// Owner and epoch of each partition, shared by client and server code.
+/// How many partitions the keys are split into: a power of two up to [`PARTITIONS_MAX`], the same for a
+/// cluster's whole life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partitioning {
+    mask: u32,
+}
+
+impl Partitioning {
+    /// A split into `partitions`.
+    ///
+    /// # Errors
+    /// When that is no power of two up to [`PARTITIONS_MAX`].
+    pub fn new(partitions: usize) -> Result<Self, MapError> {
+        if partitions.is_power_of_two() && partitions <= PARTITIONS_MAX as usize {
+            let mask = partitions as u32 - 1;
+            Ok(Self { mask })
+        } else {
+            Err(MapError::Partitions(partitions))
+        }
+    }
+
+    /// Number of partitions.
+    #[inline]
+    #[must_use]
+    pub fn partitions(self) -> u32 {
+        self.mask + 1
+    }
+
+    /// The partition of `key`.
+    #[inline]
+    #[must_use]
+    pub fn of<'a>(self, key: impl Into<Key<'a>>) -> u32 {
+        placement(key) as u32 & self.mask
+    }
+}
+
+/// Owner and epoch of each partition at one moment; [`LiveMap`](crate::LiveMap) is what changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionMap {
     partitions: Box<[Ownership]>,
+    partitioning: Partitioning,
 }
 
 /// Why a map cannot be.
@@ -34,6 +71,9 @@ pub enum MapError {
         /// Partitions asked for.
         partitions: u32,
     },
+    /// An epoch is above [`EPOCH_MAX`].
+    #[error("epoch {0}: must be from 0 to {EPOCH_MAX}")]
+    Epoch(u64),
 }
 
 impl PartitionMap {
@@ -45,7 +85,7 @@ impl PartitionMap {
     /// than partitions.
     pub fn fixed(partitions: u32, servers: u32) -> Result<Self, MapError> {
         if servers == 0 || servers > SERVERS_MAX.min(partitions) {
-            check_partitions(partitions as usize)?;
+            Partitioning::new(partitions as usize)?;
             return Err(MapError::Servers {
                 servers,
                 partitions,
@@ -64,25 +104,43 @@ impl PartitionMap {
     /// A map as it came from a server.
     ///
     /// # Errors
-    /// When its length is no power of two up to [`PARTITIONS_MAX`], or an owner's index is not
-    /// below [`SERVERS_MAX`].
+    /// When its length is no power of two up to [`PARTITIONS_MAX`], an owner's index is not below
+    /// [`SERVERS_MAX`], or an epoch is above [`EPOCH_MAX`].
     pub fn new(partitions: Box<[Ownership]>) -> Result<Self, MapError> {
-        check_partitions(partitions.len())?;
+        let partitioning = Self::check(&partitions)?;
+        Ok(Self {
+            partitions,
+            partitioning,
+        })
+    }
+
+    pub(crate) fn check(partitions: &[Ownership]) -> Result<Partitioning, MapError> {
+        let partitioning = Partitioning::new(partitions.len())?;
         if let Some(entry) = partitions.iter().find(|entry| entry.owner >= SERVERS_MAX) {
             let servers = entry.owner.saturating_add(1);
             return Err(MapError::Servers {
                 servers,
-                partitions: partitions.len() as u32,
+                partitions: partitioning.partitions(),
             });
         }
-        Ok(Self { partitions })
+        match partitions.iter().find(|entry| entry.epoch > EPOCH_MAX) {
+            Some(entry) => Err(MapError::Epoch(entry.epoch)),
+            None => Ok(partitioning),
+        }
+    }
+
+    /// How keys are split into partitions.
+    #[inline]
+    #[must_use]
+    pub fn partitioning(&self) -> Partitioning {
+        self.partitioning
     }
 
     /// The partition of `key`.
     #[inline]
     #[must_use]
     pub fn partition_of<'a>(&self, key: impl Into<Key<'a>>) -> u32 {
-        placement(key) as u32 & (self.partitions.len() as u32 - 1)
+        self.partitioning.of(key)
     }
 
     /// Owner and epoch of `partition`, or `None` when there is no such partition.
@@ -126,14 +184,6 @@ impl PartitionMap {
     }
 }
 
-fn check_partitions(partitions: usize) -> Result<(), MapError> {
-    if partitions.is_power_of_two() && partitions <= PARTITIONS_MAX as usize {
-        Ok(())
-    } else {
-        Err(MapError::Partitions(partitions))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +224,12 @@ mod tests {
             epoch: 1,
         };
         assert!(PartitionMap::new(Box::new([stray])).is_err());
+        let late = Ownership {
+            owner: 0,
+            epoch: EPOCH_MAX + 1,
+        };
+        let error = PartitionMap::new(Box::new([late]));
+        assert_eq!(error, Err(MapError::Epoch(EPOCH_MAX + 1)));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::key::Key;
 use crate::limits::{
     KEY_BYTES_MAX, OPERATIONS_PER_GROUP_MAX, REQUEST_FRAME_BYTES, VALUE_BYTES_MAX,
 };
-use crate::map::PartitionMap;
+use crate::map::Partitioning;
 use crate::wire::{Reader, VARINT_BYTES_MAX, varint_bytes};
 
 const TAG_GET: u8 = 0;
@@ -128,11 +128,11 @@ impl<'a> RequestFrame<'a> {
     }
 
     /// Checks the whole frame before anything of it is applied: structure, limits, and that every
-    /// key belongs to its group's partition in `map`. Groups with unknown flags are only measured.
+    /// key belongs to its group's partition. Groups with unknown flags are only measured.
     ///
     /// # Errors
     /// The first fault found.
-    pub fn validate(&self, map: &PartitionMap) -> Result<FrameContent, Malformed> {
+    pub fn validate(&self, partitioning: Partitioning) -> Result<FrameContent, Malformed> {
         let mut cursor = self.cursor;
         let mut content = FrameContent::default();
         while let Some(group) = cursor.next_group(self.body)? {
@@ -143,7 +143,7 @@ impl<'a> RequestFrame<'a> {
                 continue;
             }
             while let Some(operation) = cursor.next_operation(self.body)? {
-                let actual = map.partition_of(operation.key());
+                let actual = partitioning.of(operation.key());
                 if actual != group.partition {
                     return Err(Malformed::WrongPartition {
                         claimed: group.partition,

@@ -89,7 +89,7 @@ fn receive(bytes: &[u8]) -> ReceiveBuffer {
 /// Reads a whole body as a server does: checked first, then walked.
 fn read_request(body: &[u8]) -> Result<Vec<Owned>, Malformed> {
     let request = RequestFrame::parse(body)?;
-    let content = request.validate(&map())?;
+    let content = request.validate(map().partitioning())?;
     let (mut cursor, mut read) = (request.cursor(), Vec::new());
     let mut flagged = 0;
     while let Some(group) = cursor.next_group(body)? {
@@ -325,7 +325,10 @@ fn a_forged_key_length_is_named_in_the_middle_of_a_frame_too() {
         let mut forged = frame.clone();
         forged[length_at] = length;
         let request = RequestFrame::parse(&forged).unwrap();
-        let error = request.validate(&map).unwrap_err().to_string();
+        let error = request
+            .validate(map.partitioning())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{length}: {error}");
     }
 }

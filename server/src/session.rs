@@ -268,7 +268,7 @@ impl Session {
     /// Checks a new request frame before anything of it is applied.
     fn accept(&mut self, body: &[u8]) -> Result<CurrentFrame, Fault> {
         let frame = RequestFrame::parse(body)?;
-        let content = frame.validate(&self.identity.map)?;
+        let content = frame.validate(self.identity.map.partitioning())?;
         let found = self.open.iter().position(|open| open.id == frame.id);
         let known = found.map_or(0, |at| self.open[at].groups);
         let operations = content.operations + found.map_or(0, |at| self.open[at].operations);
