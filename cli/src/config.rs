@@ -14,7 +14,8 @@ use toml::{Table, Value};
 
 const FLAG: &str = "config";
 
-/// Adds the flag `--config`. Flags are of the program's main task: a subcommand takes none of them.
+/// Adds the flag `--config`. It is of the program's main task, as is every flag that no subcommand
+/// declares.
 pub(crate) fn extend(command: Command) -> Command {
     let flag = Arg::new(FLAG)
         .long(FLAG)
@@ -25,6 +26,7 @@ pub(crate) fn extend(command: Command) -> Command {
         .arg(flag)
         .args_override_self(true)
         .args_conflicts_with_subcommands(true)
+        .mut_subcommands(|inner| inner.args_override_self(true))
 }
 
 /// Puts the file's flags before the typed ones, behind the program's name: of a flag given twice

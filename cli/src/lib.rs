@@ -1,11 +1,20 @@
-//! What the command lines of batchkv's programs share: flags from a file, shell completions and man
-//! pages, all made from the flags that a program declares.
+//! What the command lines of batchkv's programs share, all made from the flags that a program declares.
 //!
+//! ```text
+//! words     one dash or two, flags before a subcommand or behind it
+//! config    flags from a file                      values    counts, durations, sizes
+//! generate  shell completions and man pages        listen    addresses that are not public
+//! screen    what people see                        stop      SIGINT and SIGTERM
+//! ```
 //! Start at [`parse_with_config`]. It knows no flag of any program.
 
 mod config;
 mod generate;
 pub mod listen;
+pub mod screen;
+pub mod stop;
+pub mod values;
+mod words;
 
 use std::ffi::OsString;
 
@@ -23,7 +32,8 @@ pub fn command_with_config<Args: CommandFactory>() -> clap::Command {
     config::extend(command::<Args>())
 }
 
-/// Reads a command line, the program's name first.
+/// Reads a command line, the program's name first. Long flags may have one dash, and flags of a
+/// subcommand may stand before its name.
 ///
 /// # Errors
 /// A usage error; what `--help`, `completions` and `man` print is one too, with exit code 0.
@@ -31,8 +41,9 @@ pub fn parse<Args>(typed: impl IntoIterator<Item = impl Into<OsString>>) -> Resu
 where
     Args: CommandFactory + FromArgMatches,
 {
-    let typed = typed.into_iter().map(Into::into).collect();
-    read(command::<Args>(), typed)
+    let command = command::<Args>();
+    let typed = words::arranged(&command, typed.into_iter().map(Into::into).collect());
+    read(command, typed)
 }
 
 /// As [`parse`], and takes the flags that `--config FILE` holds and the command line does not.
@@ -46,9 +57,10 @@ where
     Args: CommandFactory + FromArgMatches,
 {
     let mut command = command_with_config::<Args>();
-    let typed = typed.into_iter().map(Into::into).collect();
+    let typed = words::arranged(&command, typed.into_iter().map(Into::into).collect());
     let typed = config::insert(&command, typed)
         .map_err(|text| command.error(ErrorKind::ValueValidation, text))?;
+    let typed = words::arranged(&command, typed);
     read(command, typed)
 }
 
