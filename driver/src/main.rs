@@ -1,20 +1,31 @@
 //! `batchkv-client`, the load driver: what was typed, the run, its results.
 //!
 //! ```text
-//! command/      what was typed, what it means; get, put, delete; verify-workload
-//! run/          the run, stage by stage, from the main thread; from what was counted to its results
-//! meeting/      where several clients meet
-//! load/         worker threads: connections, tasks, batches, pacing, counts
-//! observation/  servers' clocks and threads, this machine, figures for Prometheus
-//! history/      recorded operations, and whether they are linearizable
-//! verdict/      the rules
-//! results/      the files, the summary for people, and merging the files of several clients
+//! run/           a run, stage by stage, from the main thread; from what was counted to its results
+//!  |  meeting/       where several clients meet                                     -> command
+//!  |  load/          worker threads: connections, tasks, requests, pacing, counts   -> command, history
+//!  '> results/       files, the summary for people, several clients' files merged
+//!      |  observation/   servers' clocks and threads, this machine, figures for Prometheus
+//!      |  history/       recorded operations, and whether they are linearizable
+//!      '> verdict/       the rules
+//! command/       what was typed, and what it means; get, put, delete; verify-workload -> verdict
+//! measured/      the nouns: counts, latencies, one second
+//! clock, screen  one time axis; what people see
+//! ```
+//!
+//! `run/` uses all; every other folder uses what stands below it at its arrow, and the last two lines, which
+//! use nothing. No two use each other, nor do two files. Inside `load/` the order is
+//!
+//! ```text
+//! control (a worker's life) -> task (fills buffers) -> links (connections) -> request (one on its way)
+//!     -> worker (what they share) -> tally (counts), report (what the main thread hears), memory -> step
 //! ```
 
 mod clock;
 mod command;
 mod history;
 mod load;
+mod measured;
 mod meeting;
 mod observation;
 mod results;
@@ -30,7 +41,7 @@ use anyhow::Context;
 use batchkv_cli::parse_with_config;
 use command::args::{Args, Command, RunArgs, rewrite_single_dashes};
 use command::config::{self, Config, ConfigError};
-use command::lookup::{Lookup, look};
+use command::lookup::{Lookup, look_up};
 use command::verify;
 use results::{Results, merge, prepare, report};
 use screen::{complain, say};
@@ -120,7 +131,7 @@ fn merge_files(dir: &Path, strict: bool) -> anyhow::Result<ExitCode> {
 
 fn one(hosts: &Option<String>, key: &str, lookup: &Lookup) -> anyhow::Result<ExitCode> {
     let hosts = config::hosts(hosts.as_deref())?;
-    let found = runtime()?.block_on(look(&hosts, key, lookup))?;
+    let found = runtime()?.block_on(look_up(&hosts, key, lookup))?;
     Ok(ExitCode::from(if found { 0 } else { FAILED }))
 }
 

@@ -1,5 +1,5 @@
 //! What was typed. Values stay text here, so that every complaint about one comes from
-//! [`Config`](super::config::Config) in the same form.
+//! `config` in the same form.
 
 use batchkv_cli::command_with_config;
 use clap::{Parser, Subcommand};

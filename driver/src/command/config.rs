@@ -13,8 +13,7 @@ use batchkv_protocol::limits::{OPERATIONS_PER_REQUEST_MAX, REQUESTS_UNANSWERED_M
 use batchkv_workload::{Kind, Options, Share, Spec, SpecError, WatchList};
 
 use crate::command::args::RunArgs;
-use crate::history::recorder::{EVENTS_MAX, Recorder};
-use crate::load::schedule::{Arrivals, Offer};
+use crate::command::offer::{Arrivals, Offer};
 use crate::screen::counted;
 
 const HOSTS_DEFAULT: &str = "127.0.0.1:8080";
@@ -87,7 +86,7 @@ pub(crate) struct Config {
     pub(crate) dedup_answers: bool,
     /// Whether servers tell how long they took.
     pub(crate) server_time: bool,
-    pub(crate) place: Place,
+    pub(crate) member: Membership,
     pub(crate) output: Option<PathBuf>,
     /// Where figures for Prometheus are served.
     pub(crate) metrics_listen: Option<SocketAddr>,
@@ -106,7 +105,7 @@ pub(crate) enum Connections {
 
 /// Which client of the run this one is, and where all meet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Membership {
     pub(crate) client: u32,
     pub(crate) clients: u32,
     /// Present when there are several clients.
@@ -130,9 +129,9 @@ impl Config {
             1,
             REQUESTS_UNANSWERED_MAX,
         )?;
-        let place = place(args)?;
+        let member = member(args)?;
         let (threads, connections) = threads(args, tasks)?;
-        check_workers(&place, threads)?;
+        check_workers(&member, threads)?;
         let watch_list = watch_list(args, &spec)?.map(Arc::new);
         let secs = (&args.secs, MEASURED_SECS_DEFAULT, MEASURED_SECS_MAX);
         let warmup = (&args.warmup_secs, WARMUP_SECS_DEFAULT, WARMUP_SECS_MAX);
@@ -152,7 +151,7 @@ impl Config {
             verify: !args.no_verify,
             dedup_answers: args.dedup_answers,
             server_time: args.server_time,
-            place,
+            member,
             output: args.output.as_ref().map(PathBuf::from),
             metrics_listen: metrics_listen(args)?,
             watch_list,
@@ -181,7 +180,7 @@ impl Config {
             ("seed", self.seed.to_string()),
             (
                 "client",
-                format!("{}/{}", self.place.client, self.place.clients),
+                format!("{}/{}", self.member.client, self.member.clients),
             ),
         ];
         if let Some(offer) = &self.offer {
@@ -219,17 +218,11 @@ impl Config {
         list.map_or("off".into(), |list| format!("{:.6}", list.share()))
     }
 
-    /// One worker's recorder of histories.
-    pub(crate) fn recorder(&self) -> Option<Recorder> {
-        let list = self.watch_list.clone()?;
-        Some(Recorder::new(list, EVENTS_MAX / self.threads))
-    }
-
     /// The place of worker `worker` among all workers of the run.
     pub(crate) fn share(&self, worker: usize) -> Share {
-        let Place {
+        let Membership {
             client, clients, ..
-        } = self.place;
+        } = self.member;
         let share = Share::new(client, clients, worker as u32, self.threads as u32);
         share.expect("checked for worker 0, and the others have the same client and counts")
     }
@@ -386,7 +379,7 @@ fn offer(args: &RunArgs) -> Result<Option<Offer>, ConfigError> {
     }))
 }
 
-fn place(args: &RunArgs) -> Result<Place, ConfigError> {
+fn member(args: &RunArgs) -> Result<Membership, ConfigError> {
     let typed = args.client.as_deref().unwrap_or("0/1");
     let allowed = "allowed is I/N, client I (from 0) of N, like 0/2 and 1/2";
     let parts = typed
@@ -406,7 +399,7 @@ fn place(args: &RunArgs) -> Result<Place, ConfigError> {
         let reason = "several clients need --barrier HOST:PORT, where client 0 listens";
         return Err(wrong("client", typed, reason.into()));
     }
-    Ok(Place {
+    Ok(Membership {
         client,
         clients,
         barrier,
@@ -433,10 +426,10 @@ fn threads(args: &RunArgs, tasks: u32) -> Result<(usize, Connections), ConfigErr
     Ok((threads, Connections::Total(total)))
 }
 
-fn check_workers(place: &Place, threads: usize) -> Result<(), ConfigError> {
-    let share = Share::new(place.client, place.clients, 0, threads as u32);
+fn check_workers(member: &Membership, threads: usize) -> Result<(), ConfigError> {
+    let share = Share::new(member.client, member.clients, 0, threads as u32);
     share.map(drop).map_err(|error| {
-        let typed = format!("{}/{}", place.client, place.clients);
+        let typed = format!("{}/{}", member.client, member.clients);
         wrong("client", &typed, error.to_string())
     })
 }

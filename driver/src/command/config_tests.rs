@@ -128,9 +128,9 @@ fn a_client_has_its_place() {
     }
     refused("--client 0/2", &["--barrier HOST:PORT"]);
     refused("--barrier nowhere", &["HOST:PORT"]);
-    let place = config("--client 1/2 --barrier a:9000").unwrap().place;
-    assert_eq!((place.client, place.clients), (1, 2));
-    assert_eq!(place.barrier.as_deref(), Some("a:9000"));
+    let member = config("--client 1/2 --barrier a:9000").unwrap().member;
+    assert_eq!((member.client, member.clients), (1, 2));
+    assert_eq!(member.barrier.as_deref(), Some("a:9000"));
     let many = config("--client 0/65536 --barrier a:9000 --threads 2").unwrap_err();
     assert!(many.to_string().contains("65536 workers"));
 }

@@ -17,7 +17,7 @@ pub(crate) enum Lookup {
 ///
 /// # Errors
 /// When a server cannot be reached, refuses the operation, or does not answer it.
-pub(crate) async fn look(hosts: &[String], key: &str, lookup: &Lookup) -> anyhow::Result<bool> {
+pub(crate) async fn look_up(hosts: &[String], key: &str, lookup: &Lookup) -> anyhow::Result<bool> {
     let mut batch = Batch::new();
     match lookup {
         Lookup::Get => batch.get(key.as_bytes())?,

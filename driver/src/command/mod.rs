@@ -3,4 +3,5 @@
 pub(crate) mod args;
 pub(crate) mod config;
 pub(crate) mod lookup;
+pub(crate) mod offer;
 pub(crate) mod verify;

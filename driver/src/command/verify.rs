@@ -44,9 +44,9 @@ pub(crate) fn expected(spec: &Spec, map: &PartitionMap, servers: usize) -> Optio
 /// their shares of `servers` servers.
 ///
 /// # Errors
-/// When the client's place is none, which the configuration excludes.
+/// When the client is none of the run's, which the configuration excludes.
 pub(crate) fn verify(config: &Config, servers: u32) -> anyhow::Result<Proof> {
-    let (client, clients) = (config.place.client, config.place.clients);
+    let (client, clients) = (config.member.client, config.member.clients);
     let sample = SkewSample::draw(&config.spec, config.seed, client, config.tasks, SAMPLE_MAX);
     let fingerprint = fingerprint(&config.spec, config.seed, client, clients, config.tasks)?;
     let spread = spread(config, servers)?;
@@ -147,7 +147,7 @@ fn placed(text: &mut String, config: &Config, spread: &Spread) {
 /// Draws the same operations once more, with their records and keys.
 fn spread(config: &Config, servers: u32) -> anyhow::Result<Spread> {
     let map = PartitionMap::fixed(PARTITIONS_DEFAULT, servers)?;
-    let share = Share::new(config.place.client, config.place.clients, 0, 1)?;
+    let share = Share::new(config.member.client, config.member.clients, 0, 1)?;
     let mut records = Vec::with_capacity(SAMPLE_MAX as usize);
     let mut spread = Spread {
         distinct_records: 0,
@@ -157,7 +157,7 @@ fn spread(config: &Config, servers: u32) -> anyhow::Result<Spread> {
     for task in 0..config.tasks {
         let identity = Identity {
             seed: config.seed,
-            client: config.place.client,
+            client: config.member.client,
             task,
             phase: Phase::Run,
         };

@@ -21,7 +21,7 @@ const SEQUENCE_BITS: u32 = 48;
 /// The parts of a run that are recorded, each judged by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Part {
+pub(crate) enum Section {
     /// Warm-up and measured window.
     Window,
     /// Small batches on the hottest records, behind the window.
@@ -81,7 +81,7 @@ pub(crate) struct Sending {
 /// One operation.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorded {
-    pub(crate) part: Part,
+    pub(crate) part: Section,
     pub(crate) record: u64,
     pub(crate) deed: Deed,
     pub(crate) batch: u32,
@@ -96,7 +96,7 @@ pub(crate) struct Recorded {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     list: Arc<WatchList>,
-    part: Part,
+    part: Section,
     events_max: usize,
     /// Those from `open` on wait for their frame's end.
     events: Vec<Recorded>,
@@ -121,7 +121,7 @@ impl Recorder {
     pub(crate) fn new(list: Arc<WatchList>, events_max: usize) -> Self {
         Self {
             list,
-            part: Part::Window,
+            part: Section::Window,
             events_max,
             events: Vec::new(),
             open: 0,
@@ -138,12 +138,12 @@ impl Recorder {
 
     /// What follows belongs to the closing part.
     pub(crate) fn begin_closing(&mut self) {
-        self.part = Part::Closing;
+        self.part = Section::Closing;
     }
 
     fn is_recorded(&self, record: u64) -> bool {
         // No other operations are asked for in the closing part.
-        self.part == Part::Closing || self.list.contains(record)
+        self.part == Section::Closing || self.list.contains(record)
     }
 
     /// An operation was answered; its frame's end gives the time.
@@ -163,7 +163,7 @@ impl Recorder {
         }
         let Sending { batch, queued } = sending;
         // The closing part is as long as its batches, which are few.
-        if self.part == Part::Window && self.events.len() >= self.events_max {
+        if self.part == Section::Window && self.events.len() >= self.events_max {
             self.left_out += 1;
             self.cut = Some(self.cut.map_or(queued, |cut| cut.min(queued)));
             return;

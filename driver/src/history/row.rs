@@ -6,14 +6,14 @@ use csv::{Reader, Writer};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Offset};
-use crate::history::recorder::{Deed, Part, Recorded, ValueId};
+use crate::history::recorder::{Deed, Recorded, Section, ValueId};
 
 const NANOS_PER_SEC: f64 = 1e9;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HistoryRow {
-    pub(crate) part: Part,
+    pub(crate) part: Section,
     pub(crate) record: u64,
     pub(crate) kind: DeedKind,
     pub(crate) status: Status,
@@ -127,7 +127,7 @@ pub(crate) mod tests {
             _ => Status::Stored,
         };
         HistoryRow {
-            part: Part::Closing,
+            part: Section::Closing,
             record: 7,
             kind,
             status,

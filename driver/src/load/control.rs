@@ -8,24 +8,21 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use batchkv_client::connect::{ConnectOptions, open};
 use batchkv_client::error::ConnectError;
-use batchkv_client::hosts::check_hosts;
-use batchkv_protocol::PartitionMap;
 use batchkv_workload::LoadOrder;
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep_until;
 
-use crate::command::config::{Config, Connections};
-use crate::history::recorder::Recording;
+use crate::command::config::Config;
+use crate::load::links::Links;
 use crate::load::pacing::{Open, Pacing};
+use crate::load::report::{Message, Report, WorkerTotals};
 use crate::load::schedule::Schedule;
-use crate::load::tally::{Closed, Stage};
+use crate::load::tally::Stage;
 use crate::load::task::{CLOSING_TASKS, Source, Task};
-use crate::load::worker::{Link, Worker};
-use crate::verdict::{Account, Checks};
+use crate::load::worker::Worker;
 
 /// Names of the workers' threads begin with this.
 pub(crate) const WORKER_NAME: &str = "worker-";
@@ -49,39 +46,6 @@ pub(crate) enum Command {
     Abort,
     /// Close the connections, compare counts, end.
     Finish,
-}
-
-/// What a worker says.
-#[derive(Debug)]
-pub(crate) enum Message {
-    /// All connections are made; so many.
-    Connected(usize),
-    /// A second is over.
-    Second(Box<Closed>),
-    /// Every task of the stage has ended.
-    Done,
-    /// The servers do not fit the list of hosts; what differs.
-    WrongHosts(String),
-    /// Something went wrong; a sentence.
-    Failed(String),
-    /// The last message.
-    Finished(Outcome),
-}
-
-/// A worker's number, and what it says.
-pub(crate) type Report = (usize, Message);
-
-/// What a worker's life came to.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    /// As the servers told it.
-    pub(crate) map: PartitionMap,
-    /// By connection, with the server's index.
-    pub(crate) accounts: Vec<(usize, Account)>,
-    pub(crate) checks: Checks,
-    pub(crate) examples: Vec<String>,
-    /// The worker's number, and what it recorded of listed records.
-    pub(crate) recording: Option<(usize, Recording)>,
 }
 
 /// Starts worker `index` and gives the way to command it. It reports what it does, ends after
@@ -123,7 +87,7 @@ async fn work(
     mut commands: UnboundedReceiver<Command>,
 ) {
     let mut pumps = JoinSet::new();
-    let links = match connect(config, index, &mut pumps).await {
+    let links = match Links::connect(config, index, &mut pumps).await {
         Ok(links) => links,
         Err(error) => {
             let text = error.to_string();
@@ -135,9 +99,11 @@ async fn work(
             return;
         }
     };
-    let connections = links.len();
-    let worker = Rc::new(Worker::new(config, run, index, links, report));
-    worker.tell(Message::Connected(connections));
+    let meter = links.clone();
+    let traffic = (links.len(), Box::new(move || meter.traffic()) as Box<_>);
+    let map = links.map().clone();
+    let worker = Rc::new(Worker::new(config, run, index, map, traffic, report));
+    worker.tell(Message::Connected(links.len()));
     let mut tasks = JoinSet::new();
     loop {
         let boundary = worker.tally.borrow().boundary();
@@ -152,7 +118,7 @@ async fn work(
                 None => return,
                 Some(Command::Finish) => break,
                 Some(Command::Abort) => pumps.abort_all(),
-                Some(command) => obey(command, config, &worker, index, &mut tasks),
+                Some(command) => obey(command, config, (&worker, &links), index, &mut tasks),
             },
             Some(_) = tasks.join_next() => if tasks.is_empty() {
                 worker.tell(Message::Done);
@@ -160,10 +126,10 @@ async fn work(
             () = second_over => worker.close_seconds(Instant::now()),
         }
     }
-    let accounts = worker.settle(SETTLE_TIME).await;
+    let accounts = links.settle(&worker, SETTLE_TIME).await;
     let mut tally = worker.tally.borrow_mut();
     let recorder = worker.recorder.as_ref();
-    worker.tell(Message::Finished(Outcome {
+    worker.tell(Message::Finished(WorkerTotals {
         map: worker.map.clone(),
         accounts,
         checks: tally.checks,
@@ -175,13 +141,14 @@ async fn work(
 fn obey(
     command: Command,
     config: &Config,
-    worker: &Rc<Worker>,
+    (worker, links): (&Rc<Worker>, &Links),
     index: usize,
     tasks: &mut JoinSet<()>,
 ) {
     let numbers = (index as u32..config.tasks).step_by(config.threads);
     let mut spawn = |number, source, pacing| {
-        tasks.spawn_local(Task::new(Rc::clone(worker), number, source, pacing).run());
+        tasks
+            .spawn_local(Task::new(Rc::clone(worker), links.clone(), number, source, pacing).run());
     };
     match command {
         Command::Load => {
@@ -217,51 +184,9 @@ fn pacing(config: &Config, number: u32, begin: Instant) -> Pacing {
     let Some(offer) = &config.offer else {
         return Pacing::Closed;
     };
-    let (seed, client) = (config.seed, config.place.client);
+    let (seed, client) = (config.seed, config.member.client);
     let schedule = Schedule::new(offer, number, config.tasks, seed, client);
     Pacing::Open(Open::new(schedule, begin, offer.linger))
-}
-
-/// Makes the worker's connections, ordered by server.
-async fn connect(
-    config: &Config,
-    index: usize,
-    pumps: &mut JoinSet<()>,
-) -> Result<Vec<Link>, ConnectError> {
-    let options = ConnectOptions {
-        dedup_answers: config.dedup_answers,
-        server_time: config.server_time,
-        ..ConnectOptions::default()
-    };
-    let mut firsts = Vec::with_capacity(config.hosts.len());
-    for host in &config.hosts {
-        let (connection, pump) = open(host, &options).await?;
-        pumps.spawn_local(pump);
-        firsts.push(connection);
-    }
-    let hosts: Vec<&str> = config.hosts.iter().map(String::as_str).collect();
-    let hellos: Vec<_> = firsts.iter().map(|first| first.hello()).collect();
-    check_hosts(&hosts, &hellos, firsts[0].map())?;
-    let mut links = Vec::new();
-    for (server, (host, first)) in hosts.into_iter().zip(firsts).enumerate() {
-        let count = connections_of(config, index, first.hello().threads as usize);
-        links.push(Link::new(server, first));
-        for _ in 1..count {
-            let (connection, pump) = open(host, &options).await?;
-            pumps.spawn_local(pump);
-            links.push(Link::new(server, connection));
-        }
-    }
-    Ok(links)
-}
-
-/// How many of the client's connections to a server of so many threads worker `index` makes.
-fn connections_of(config: &Config, index: usize, server_threads: usize) -> usize {
-    let total = match config.connections {
-        Connections::CoverServer => server_threads.max(config.threads),
-        Connections::Total(total) => total,
-    };
-    total / config.threads + usize::from(index < total % config.threads)
 }
 
 #[cfg(test)]

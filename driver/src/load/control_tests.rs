@@ -10,6 +10,7 @@ use batchkv_client::protocol::PartitionMap;
 use batchkv_server::config::{Config as ServerConfig, EngineKind};
 
 use super::*;
+
 use crate::command::args::RunArgs;
 
 /// The system's allocator, counted for each thread apart.

@@ -1,12 +1,15 @@
 //! The load: worker threads, their tasks, and what they count.
 
-pub(crate) mod batch;
-pub(crate) mod board;
 pub(crate) mod control;
 pub(crate) mod lane;
+pub(crate) mod links;
+pub(crate) mod memory;
 pub(crate) mod pacing;
+pub(crate) mod report;
+pub(crate) mod request;
 pub(crate) mod schedule;
 pub(crate) mod starts;
+pub(crate) mod step;
 pub(crate) mod tally;
 pub(crate) mod task;
 pub(crate) mod worker;

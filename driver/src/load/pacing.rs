@@ -85,7 +85,7 @@ impl Open {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::schedule::{Arrivals, Offer};
+    use crate::command::offer::{Arrivals, Offer};
 
     const MILLI: Duration = Duration::from_millis(1);
 

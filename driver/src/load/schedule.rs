@@ -1,53 +1,13 @@
 //! When operations arrive in an open loop: arithmetic on nanoseconds since a stage's begin, never reset.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use batchkv_workload::random::Random;
 
-/// Part of the random stream's name, so that arrivals share no stream with operations.
+use crate::command::offer::{Arrivals, Offer};
+
+/// LatencyPart of the random stream's name, so that arrivals share no stream with operations.
 const ARRIVALS_STREAM: u64 = 0x6172_7269_7661_6c73;
-
-/// How arrivals follow each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Arrivals {
-    /// Evenly.
-    Constant,
-    /// Independently of each other: gaps are exponential.
-    Poisson,
-}
-
-impl FromStr for Arrivals {
-    type Err = ();
-
-    fn from_str(name: &str) -> Result<Self, ()> {
-        match name {
-            "constant" => Ok(Self::Constant),
-            "poisson" => Ok(Self::Poisson),
-            _ => Err(()),
-        }
-    }
-}
-
-impl fmt::Display for Arrivals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Constant => "constant",
-            Self::Poisson => "poisson",
-        })
-    }
-}
-
-/// An offered load of a client.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Offer {
-    /// Of all tasks together.
-    pub(crate) ops_per_sec: f64,
-    pub(crate) arrivals: Arrivals,
-    /// A batch is sent when its oldest operation has waited so long, full or not.
-    pub(crate) linger: Duration,
-}
 
 /// One task's arrivals.
 #[derive(Debug, Clone)]

@@ -14,10 +14,12 @@ use batchkv_workload::random::Random;
 use batchkv_workload::{Identity, KeyBuf, Kind, LoadOrder, Operation, Phase, Stream};
 use tokio::time::sleep_until;
 
-use crate::load::batch::{Batch, Step, StepKind, wire_key};
 use crate::load::lane::Lane;
+use crate::load::links::Links;
 use crate::load::pacing::Pacing;
+use crate::load::request::Request;
 use crate::load::starts::Starts;
+use crate::load::step::{Step, StepKind, wire_key};
 use crate::load::tally::Stage;
 use crate::load::worker::Worker;
 
@@ -94,6 +96,7 @@ impl Source {
 /// One task.
 pub(crate) struct Task {
     worker: Rc<Worker>,
+    links: Links,
     source: Source,
     pacing: Pacing,
     buffers: Vec<Buffer>,
@@ -132,7 +135,13 @@ impl Buffer {
 
 impl Task {
     /// Task number `task` of the client.
-    pub(crate) fn new(worker: Rc<Worker>, task: u32, source: Source, pacing: Pacing) -> Self {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        links: Links,
+        task: u32,
+        source: Source,
+        pacing: Pacing,
+    ) -> Self {
         let pairs = worker.spec.mix().share(Kind::ReadModifyWrite) > 0.0;
         let full_steps = match source {
             Source::Load(_) => worker.batch_size.max(LOAD_BATCH_SIZE_MIN),
@@ -141,7 +150,7 @@ impl Task {
             Source::Run { .. } => worker.batch_size - usize::from(pairs),
         };
         let buffer = |server| Buffer {
-            lane: Rc::new(Lane::new(server, worker.link_of(server, task))),
+            lane: Rc::new(Lane::new(server, links.link_of(server, task))),
             steps: Vec::with_capacity(full_steps + 1),
             starts: Starts::default(),
             started_steps: 0,
@@ -149,10 +158,11 @@ impl Task {
         Self {
             source,
             pacing,
-            buffers: (0..worker.servers()).map(buffer).collect(),
+            buffers: (0..links.servers()).map(buffer).collect(),
             full_steps,
             pairs,
             worker,
+            links,
         }
     }
 
@@ -323,15 +333,15 @@ impl Task {
         }
         let buffer = &mut self.buffers[server];
         let Buffer { lane, steps, .. } = buffer;
-        let mut parts = self.worker.spare.borrow_mut().pop().unwrap_or_default();
-        self.worker.group(steps, &mut parts.steps);
+        let mut memory = self.worker.spare.borrow_mut().pop().unwrap_or_default();
+        self.worker.group(steps, &mut memory.steps);
         steps.clear();
         let starts = mem::take(&mut buffer.starts);
         buffer.started_steps = 0;
         lane.enter();
         let (worker, own_lane) = (Rc::clone(&self.worker), Rc::clone(lane));
-        let batch = Batch::new(worker, own_lane, parts, starts, closed);
-        self.worker.submit(lane.link, batch);
+        let request = Request::new(worker, own_lane, memory, starts, closed);
+        self.links.submit(lane.link, request);
     }
 }
 

@@ -1,9 +1,10 @@
-//! What the tasks and batches of one worker share; all of it on the worker's thread.
+//! What the tasks and requests of one worker share, but for its connections; all of it on the worker's thread.
 
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant};
+use std::mem;
+use std::time::Instant;
 
-use batchkv_client::connection::{Connection, Traffic};
+use batchkv_client::connection::Traffic;
 use batchkv_client::error::{ConnectionError, Loss};
 use batchkv_client::group::Grouping;
 use batchkv_protocol::PartitionMap;
@@ -11,30 +12,13 @@ use batchkv_workload::{Inserts, KeyStyle, Spec, Stamp, Witness, Writer};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::command::config::Config;
-use crate::history::recorder::{Recorder, Sending, ValueId};
-use crate::load::batch::{Batch, Parts, Step};
-use crate::load::control::{Message, Report};
-use crate::load::tally::{Stage, Tally, Volume};
-use crate::verdict::{Account, Kinds};
-
-/// A connection of the worker, and what became unknown on it.
-pub(crate) struct Link {
-    pub(crate) server: usize,
-    pub(crate) connection: Connection<Batch>,
-    unknown: Cell<Kinds>,
-    lost: Cell<bool>,
-}
-
-impl Link {
-    pub(crate) fn new(server: usize, connection: Connection<Batch>) -> Self {
-        Self {
-            server,
-            connection,
-            unknown: Cell::default(),
-            lost: Cell::new(false),
-        }
-    }
-}
+use crate::history::recorder::{EVENTS_MAX, Recorder, Sending, ValueId};
+use crate::load::memory::RequestMemory;
+use crate::load::report::{Message, Report};
+use crate::load::step::Step;
+use crate::load::tally::{Stage, Tally};
+use crate::measured::counts::Kinds;
+use crate::measured::interval::Volume;
 
 /// One worker.
 pub(crate) struct Worker {
@@ -57,46 +41,47 @@ pub(crate) struct Worker {
     pub(crate) tally: RefCell<Tally>,
     /// Bytes of keys and values, written and read.
     payload: Cell<Traffic>,
-    /// Memory of ended batches.
-    pub(crate) spare: RefCell<Vec<Parts>>,
-    /// Ordered by server; each has at least one.
-    links: Vec<Link>,
+    /// Memory of ended requests.
+    pub(crate) spare: RefCell<Vec<RequestMemory>>,
+    /// What the worker's connections have moved, all together.
+    traffic: Box<dyn Fn() -> Traffic>,
+    /// What became unknown on each connection.
+    unknown: RefCell<Vec<Kinds>>,
+    /// Whether a server's loss was told: its connections are lost together.
+    loss_told: RefCell<Vec<bool>>,
     /// Owning server, by partition.
     owners: Vec<u16>,
     grouping: RefCell<Grouping>,
     stopping: Cell<bool>,
     report: UnboundedSender<Report>,
-    servers: usize,
-    /// Workers of the client, and this one's place among them.
-    threads: usize,
     index: usize,
 }
 
 impl Worker {
-    /// Worker `index`, with its connections ordered by server. All servers have the same map.
+    /// Worker `index`, which has so many `links`. All servers have the same `map`.
     pub(crate) fn new(
         config: &Config,
         run: u16,
         index: usize,
-        links: Vec<Link>,
+        map: PartitionMap,
+        (links, traffic): (usize, Box<dyn Fn() -> Traffic>),
         report: UnboundedSender<Report>,
     ) -> Self {
         let writer = config.share(index).writer();
         let servers = config.hosts.len();
-        let map = links[0].connection.map().clone();
         let owners = map.partitions().iter().map(|entry| entry.owner as u16);
         Self {
             spec: config.spec.clone(),
             key_style: config.spec.key_style(),
             seed: config.seed,
-            client: config.place.client,
+            client: config.member.client,
             run,
             batch_size: config.batch_size,
             window: config.window,
             verify: config.verify,
             writer: RefCell::new(Writer::new(run, writer)),
             witness: RefCell::new(Witness::new(run, writer)),
-            recorder: config.recorder().map(RefCell::new),
+            recorder: recorder(config).map(RefCell::new),
             batches: Cell::new(0),
             inserts: RefCell::new(Inserts::new(config.spec.records(), config.share(index))),
             tally: RefCell::new(Tally::new(servers, Instant::now())),
@@ -105,25 +90,13 @@ impl Worker {
             owners: owners.collect(),
             grouping: RefCell::default(),
             map,
-            links,
+            traffic,
+            unknown: RefCell::new(vec![Kinds::default(); links]),
+            loss_told: RefCell::new(vec![false; servers]),
             stopping: Cell::new(false),
             report,
-            servers,
-            threads: config.threads,
             index,
         }
-    }
-
-    pub(crate) fn servers(&self) -> usize {
-        self.servers
-    }
-
-    /// The connection to `server` that `task` uses: tasks go round the workers first, then round a
-    /// worker's connections.
-    pub(crate) fn link_of(&self, server: usize, task: u32) -> usize {
-        let first = self.links.partition_point(|link| link.server < server);
-        let count = self.links[first..].partition_point(|link| link.server == server);
-        first + (task as usize / self.threads) % count
     }
 
     #[inline]
@@ -181,10 +154,6 @@ impl Worker {
         }
     }
 
-    pub(crate) fn submit(&self, link: usize, batch: Batch) {
-        self.links[link].connection.submit(batch);
-    }
-
     /// Begins the load or the warm-up.
     pub(crate) fn begin(&self, stage: Stage) {
         let volume = self.volume();
@@ -227,18 +196,16 @@ impl Worker {
         }
     }
 
-    /// A connection was lost with a request under way.
-    pub(crate) fn lost(&self, link: usize, unknown: &Kinds, cause: &ConnectionError) {
-        let link = &self.links[link];
-        let mut sum = link.unknown.get();
-        sum.add(unknown);
-        link.unknown.set(sum);
-        let server = link.server;
-        let of_server = |link: &&Link| link.server == server;
-        // A server's connections are lost together: it is told once.
-        let told = self.links.iter().filter(of_server).any(|l| l.lost.get());
-        link.lost.set(true);
-        if !told {
+    /// Connection `link` to `server` was lost with a request under way.
+    pub(crate) fn lost(
+        &self,
+        server: usize,
+        link: usize,
+        unknown: &Kinds,
+        cause: &ConnectionError,
+    ) {
+        self.unknown.borrow_mut()[link].add(unknown);
+        if !mem::replace(&mut self.loss_told.borrow_mut()[server], true) {
             self.stopping.set(true);
             let what = match cause.loss {
                 Loss::Dropped => "requests were given up that it did not answer".into(),
@@ -248,6 +215,11 @@ impl Worker {
                 "Server {server} must answer until the end, but {what}; look at its log."
             )));
         }
+    }
+
+    /// What became unknown on a connection.
+    pub(crate) fn unknown(&self, link: usize) -> Kinds {
+        self.unknown.borrow()[link]
     }
 
     pub(crate) fn tell(&self, message: Message) {
@@ -272,34 +244,21 @@ impl Worker {
     }
 
     fn volume(&self) -> Volume {
-        let mut traffic = Traffic::default();
-        for link in &self.links {
-            traffic += link.connection.traffic();
-        }
         Volume {
-            traffic,
+            traffic: (self.traffic)(),
             payload: self.payload.get(),
             batches: self.batches.get().into(),
         }
     }
 
-    /// Closes the connections, within `limit` each, and gives both sides' counts with the server's
-    /// index.
-    pub(crate) async fn settle(&self, limit: Duration) -> Vec<(usize, Account)> {
-        let mut accounts = Vec::with_capacity(self.links.len());
-        for (number, link) in self.links.iter().enumerate() {
-            let counts = tokio::time::timeout(limit, link.connection.close()).await;
-            let counts = counts.ok().and_then(Result::ok);
-            let answered = counts.map_or_else(|| link.connection.answered(), |c| c.answered);
-            let address = link.connection.address();
-            let account = Account {
-                name: format!("{address}, connection {number} of worker {}", self.index),
-                answered: Kinds::from(answered),
-                unknown: link.unknown.get(),
-                served: counts.map(|counts| Kinds::from(counts.served)),
-            };
-            accounts.push((link.server, account));
-        }
-        accounts
+    /// The worker's number.
+    pub(crate) fn index(&self) -> usize {
+        self.index
     }
+}
+
+/// One worker's recorder of histories.
+fn recorder(config: &Config) -> Option<Recorder> {
+    let list = config.watch_list.clone()?;
+    Some(Recorder::new(list, EVENTS_MAX / config.threads))
 }

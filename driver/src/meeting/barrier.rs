@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
 use crate::clock::{Clock, Offset, READINGS};
-use crate::command::config::Place;
+use crate::command::config::Membership;
 
 /// Longest line, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
@@ -97,7 +97,7 @@ impl std::fmt::Display for Meeting {
     }
 }
 
-/// One client's place at the meetings.
+/// One client's part at the meetings.
 #[derive(Debug)]
 pub(crate) struct Barrier {
     /// Where the others are heard; client 0 hears all, the others hear client 0.
@@ -130,20 +130,20 @@ impl Barrier {
     /// # Errors
     /// When the clients are not all there within `limit`, or do not agree.
     pub(crate) async fn join(
-        place: &Place,
+        member: &Membership,
         agreement: &str,
         limit: Duration,
         clock: Clock,
     ) -> Result<(Self, u16), BarrierError> {
-        match &place.barrier {
+        match &member.barrier {
             None => Ok((Self::alone(clock), random_run())),
-            Some(address) if place.client == 0 => {
+            Some(address) if member.client == 0 => {
                 let listener = TcpListener::bind(address)
                     .await
                     .map_err(|error| BarrierError::Listen(address.clone(), error))?;
-                Self::lead(listener, place.clients, agreement, limit, clock).await
+                Self::lead(listener, member.clients, agreement, limit, clock).await
             }
-            Some(address) => Self::follow(address, place, agreement, limit, clock).await,
+            Some(address) => Self::follow(address, member, agreement, limit, clock).await,
         }
     }
 
@@ -206,7 +206,7 @@ impl Barrier {
     /// The other clients' side of [`join`](Self::join).
     async fn follow(
         address: &str,
-        place: &Place,
+        member: &Membership,
         agreement: &str,
         limit: Duration,
         clock: Clock,
@@ -215,7 +215,7 @@ impl Barrier {
         let mut barrier = Self::alone(clock);
         barrier.leads = false;
         barrier.add(0, BufReader::new(stream));
-        let (client, clients) = (place.client, place.clients);
+        let (client, clients) = (member.client, member.clients);
         let hello = format!("batchkv 1 client {client}/{clients} {agreement}\n");
         barrier.tell(&hello).await;
         let leader = &mut barrier.peers[0];
@@ -432,8 +432,8 @@ async fn accept(
     if !(is("batchkv") && is("1") && is("client")) {
         return Ok(None);
     }
-    let client = words.next().and_then(|place| {
-        let (client, of) = place.split_once('/')?;
+    let client = words.next().and_then(|member| {
+        let (client, of) = member.split_once('/')?;
         let client: u32 = client.parse().ok()?;
         (client > 0 && client < clients && of == clients.to_string()).then_some(client)
     });

@@ -2,8 +2,8 @@ use super::*;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn place(client: u32, address: &str) -> Place {
-    Place {
+fn member(client: u32, address: &str) -> Membership {
+    Membership {
         client,
         clients: 3,
         barrier: Some(address.into()),
@@ -28,8 +28,8 @@ async fn three_clients_meet_and_share_the_run() {
         run
     };
     let follow = async |client| {
-        let place = place(client, &address);
-        meet_all(Barrier::join(&place, "same=1", LIMIT, Clock::new()).await).await
+        let member = member(client, &address);
+        meet_all(Barrier::join(&member, "same=1", LIMIT, Clock::new()).await).await
     };
     let lead =
         async { meet_all(Barrier::lead(listener, 3, "same=1", LIMIT, Clock::new()).await).await };
@@ -47,7 +47,7 @@ async fn a_dying_peer_ends_the_meeting_for_all() {
         barrier.meet(Meeting::Loaded, LIMIT).await.unwrap_err()
     };
     let stay = async {
-        let joined = Barrier::join(&place(1, &address), "", LIMIT, Clock::new()).await;
+        let joined = Barrier::join(&member(1, &address), "", LIMIT, Clock::new()).await;
         joined
             .unwrap()
             .0
@@ -57,7 +57,7 @@ async fn a_dying_peer_ends_the_meeting_for_all() {
     };
     let die = async {
         drop(
-            Barrier::join(&place(2, &address), "", LIMIT, Clock::new())
+            Barrier::join(&member(2, &address), "", LIMIT, Clock::new())
                 .await
                 .unwrap(),
         )
@@ -81,12 +81,12 @@ async fn a_peer_that_dies_between_meetings_is_noticed() {
         barrier.gone().await
     };
     let early = async {
-        let joined = Barrier::join(&place(1, &address), "", LIMIT, Clock::new()).await;
+        let joined = Barrier::join(&member(1, &address), "", LIMIT, Clock::new()).await;
         joined.unwrap().0.meet(Meeting::Loaded, LIMIT).await
     };
     let die = async {
         drop(
-            Barrier::join(&place(2, &address), "", LIMIT, Clock::new())
+            Barrier::join(&member(2, &address), "", LIMIT, Clock::new())
                 .await
                 .unwrap(),
         )
@@ -102,8 +102,8 @@ async fn a_peer_that_dies_between_meetings_is_noticed() {
 async fn other_settings_are_refused_and_named() {
     let (listener, address) = listen().await;
     let lead = Barrier::lead(listener, 3, "secs=30", LIMIT, Clock::new());
-    let place = place(1, &address);
-    let follow = Barrier::join(&place, "secs=20", LIMIT, Clock::new());
+    let member = member(1, &address);
+    let follow = Barrier::join(&member, "secs=20", LIMIT, Clock::new());
     let (leader, _) = tokio::join!(lead, follow);
     let text = leader.unwrap_err().to_string();
     assert!(text.contains("client 1") && text.contains("secs=20") && text.contains("secs=30"));
@@ -119,8 +119,8 @@ async fn a_stranger_does_not_disturb() {
         stream.read_to_end(&mut rest).await.ok();
     };
     let follow = async |client| {
-        let place = place(client, &address);
-        Barrier::join(&place, "", LIMIT, Clock::new())
+        let member = member(client, &address);
+        Barrier::join(&member, "", LIMIT, Clock::new())
             .await
             .unwrap()
     };
@@ -152,11 +152,11 @@ async fn clocks_that_are_hours_apart_still_find_one_moment() {
     };
     let wrong_secs = [0.0, 7_200.0, -0.25];
     let follow = async |client: u32| {
-        let (place, clock) = (
-            place(client, &address),
+        let (member, clock) = (
+            member(client, &address),
             Clock::wrong_by(wrong_secs[client as usize]),
         );
-        meet_all(Barrier::join(&place, "", LIMIT, clock).await).await
+        meet_all(Barrier::join(&member, "", LIMIT, clock).await).await
     };
     let lead = async { meet_all(Barrier::lead(listener, 3, "", LIMIT, Clock::new()).await).await };
     let ((start, own), first, second) = tokio::join!(lead, follow(1), follow(2));
@@ -188,7 +188,7 @@ async fn an_end_by_hand_is_no_failure_of_the_others() {
             }
         };
         let follow = async |client| {
-            let joined = Barrier::join(&place(client, &address), "", LIMIT, Clock::new()).await;
+            let joined = Barrier::join(&member(client, &address), "", LIMIT, Clock::new()).await;
             end(joined.unwrap(), client).await;
         };
         let lead = async {
@@ -209,7 +209,7 @@ async fn an_end_by_hand_is_heard_at_a_meeting_too() {
         barrier.meet(Meeting::Loaded, LIMIT).await.unwrap_err()
     };
     let wait = async {
-        let joined = Barrier::join(&place(1, &address), "", LIMIT, Clock::new()).await;
+        let joined = Barrier::join(&member(1, &address), "", LIMIT, Clock::new()).await;
         joined
             .unwrap()
             .0
@@ -218,7 +218,7 @@ async fn an_end_by_hand_is_heard_at_a_meeting_too() {
             .unwrap_err()
     };
     let end = async {
-        let joined = Barrier::join(&place(2, &address), "", LIMIT, Clock::new()).await;
+        let joined = Barrier::join(&member(2, &address), "", LIMIT, Clock::new()).await;
         joined.unwrap().0.end_by_hand().await;
     };
     let (leader, waiter, ()) = tokio::join!(lead, wait, end);

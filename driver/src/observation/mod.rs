@@ -1,7 +1,7 @@
 //! What is looked at beside the load: servers, threads, this machine.
 
-pub(crate) mod figures;
 pub(crate) mod host;
-pub(crate) mod look;
+pub(crate) mod metrics;
+pub(crate) mod sampling;
+pub(crate) mod snapshots;
 pub(crate) mod status;
-pub(crate) mod watch;

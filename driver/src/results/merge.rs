@@ -12,15 +12,18 @@ use std::path::{Path, PathBuf};
 use batchkv_telemetry::Series as Samples;
 
 use crate::clock::Offset;
-use crate::history::linearizability::{Linearizability, Testimony};
-use crate::results::latency::{Latencies, LatencyLog};
+use crate::history::check::{Linearizability, Testimony};
+use crate::measured::counts::{Account, Counts, Kinds, Offered};
+use crate::measured::latency::Latencies;
+use crate::measured::statistics::median;
+use crate::observation::snapshots::Told;
+use crate::results::latency_log::LatencyLog;
 use crate::results::nodes::{NodeSeries, Role};
 use crate::results::series::{Row, Series};
-use crate::results::summary::{Counts, Framing, Hottest, ServerPart, Summary, Told};
-use crate::results::{ReadError, Results, median, parse};
+use crate::results::summary::{Framing, Hottest, ServerFigures, Summary};
+use crate::results::{ReadError, Results, parse};
 use crate::verdict::{
-    Account, Finding, Kinds, Node, Offered, Rule, RunFacts, Window, counts_do_not_fit,
-    is_of_the_run, judge_node, judge_run,
+    Finding, Node, Rule, RunFacts, Window, counts_do_not_fit, is_of_the_run, judge_node, judge_run,
 };
 
 /// A server's samples are in a file of this name, behind it the node's.
@@ -146,7 +149,7 @@ fn window(client: &Client) -> Window {
 
 /// What the run's seconds are judged by.
 pub(crate) fn run_facts(series: &Series, summary: &Summary, windows: Vec<Window>) -> RunFacts {
-    let share = |part: &ServerPart| (part.address.clone(), part.share);
+    let share = |part: &ServerFigures| (part.address.clone(), part.share);
     RunFacts {
         ops: series.rows.iter().map(Row::ops).collect(),
         windows,
@@ -482,7 +485,7 @@ fn merge_framing(summaries: &[&Summary], counts: &Counts) -> Option<Framing> {
     Framing::new(bytes(|f| f.per_operation), bytes(|f| f.per_answer), counts)
 }
 
-fn merge_servers(summaries: &[&Summary], series: &Series) -> Vec<ServerPart> {
+fn merge_servers(summaries: &[&Summary], series: &Series) -> Vec<ServerFigures> {
     let mut parts = server_parts(
         summaries[0]
             .per_server
@@ -522,13 +525,13 @@ fn both_told(first: Option<Told>, second: Option<Told>) -> Option<Told> {
 pub(crate) fn server_parts(
     addresses: impl Iterator<Item = String>,
     series: &Series,
-) -> Vec<ServerPart> {
+) -> Vec<ServerFigures> {
     let secs = (series.secs() as f64).max(1.0);
     let all: u64 = series.rows.iter().map(Row::ops).sum();
     let part = |(k, address): (usize, String)| {
         let ops = || series.rows.iter().map(|row| row.server_ops.get(k).copied());
         let sum: u64 = ops().flatten().sum();
-        ServerPart {
+        ServerFigures {
             address,
             ops_per_sec: sum as f64 / secs,
             median_ops_per_sec: median(ops().flatten()),
@@ -543,7 +546,7 @@ pub(crate) fn server_parts(
 }
 
 /// Servers whose totals do not fit what all clients together counted.
-fn servers_do_not_fit(parts: &[ServerPart], servers: &[Option<Served>]) -> Vec<Finding> {
+fn servers_do_not_fit(parts: &[ServerFigures], servers: &[Option<Served>]) -> Vec<Finding> {
     if parts.len() != servers.len() {
         return vec![failed(format!(
             "The run had {} servers, but there are statistics of {} (server-*.csv); look at the \

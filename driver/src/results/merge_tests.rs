@@ -1,5 +1,5 @@
 use super::*;
-use crate::results::latency::Part;
+use crate::measured::latency::LatencyPart;
 use crate::results::nodes::tests::samples;
 use crate::results::summary::tests::example;
 use crate::results::{LATENCY_FILE, RESOURCES_FILE, SERIES_FILE, SUMMARY_FILE};
@@ -99,7 +99,7 @@ fn two_clients_add_up() {
     assert_eq!(merged.series.rows[2].ops(), 2000);
     let latencies = merged.latency.total();
     assert_eq!(
-        Part::ALL.map(|part| latencies.of(part).len()),
+        LatencyPart::ALL.map(|part| latencies.of(part).len()),
         [6000, 6000, 6000, 6000, 0, 0]
     );
     assert_eq!(summary.in_progress_mean, 0.5);
@@ -116,7 +116,7 @@ fn percentiles_are_those_of_all_operations() {
     slow.summary.flags.insert("client".into(), "1/2".into());
     for interval in &mut slow.latency.intervals {
         *interval = Latencies::new();
-        interval.record(Part::Total, Duration::from_millis(50), 1000);
+        interval.record(LatencyPart::Total, Duration::from_millis(50), 1000);
     }
     run.write_client(1, &slow);
     let latency = run.merge().summary.latency_us.unwrap();

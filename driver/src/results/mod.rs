@@ -1,6 +1,6 @@
 //! The files of a client, and of a whole run: what they hold, how they are written and read.
 
-pub(crate) mod latency;
+pub(crate) mod latency_log;
 pub(crate) mod merge;
 pub(crate) mod nodes;
 pub(crate) mod report;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::history::row::{self as history, HistoryRow};
 use batchkv_telemetry::Series as Samples;
 
-use latency::LatencyLog;
+use latency_log::LatencyLog;
 use nodes::NodeSeries;
 use series::Series;
 use summary::Summary;
@@ -138,17 +138,6 @@ fn named(path: &Path, error: io::Error) -> io::Error {
     )
 }
 
-/// The middle value of a list, 0 when it is empty; the mean of the middle two when even.
-pub(crate) fn median(values: impl IntoIterator<Item = u64>) -> f64 {
-    let mut sorted: Vec<u64> = values.into_iter().collect();
-    sorted.sort_unstable();
-    match (sorted.len(), sorted.len() / 2) {
-        (0, _) => 0.0,
-        (n, half) if n % 2 == 1 => sorted[half] as f64,
-        (_, half) => (sorted[half - 1] as f64 + sorted[half] as f64) / 2.0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,12 +164,5 @@ mod tests {
                 .to_string()
                 .contains("/nonexistent/batchkv/summary.json")
         );
-    }
-
-    #[test]
-    fn the_median_is_the_middle() {
-        assert_eq!(median([]), 0.0);
-        assert_eq!(median([3, 1, 2]), 2.0);
-        assert_eq!(median([4, 1, 2, 3]), 2.5);
     }
 }

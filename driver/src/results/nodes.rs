@@ -30,7 +30,7 @@ pub(crate) struct NodeSeries {
 
 /// What a node used over the whole window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct NodePart {
+pub(crate) struct NodeUsage {
     pub(crate) name: String,
     pub(crate) role: Role,
     /// CPU time of the program for each operation that it answered or got answered.
@@ -43,12 +43,12 @@ pub(crate) struct NodePart {
 impl NodeSeries {
     /// What the node used in `secs` seconds from `start`, for `ops` operations; `None` when the samples do
     /// not reach over them.
-    pub(crate) fn part(&self, start_unix_time: f64, secs: u64, ops: u64) -> Option<NodePart> {
+    pub(crate) fn part(&self, start_unix_time: f64, secs: u64, ops: u64) -> Option<NodeUsage> {
         let usage = self
             .samples
             .usage(start_unix_time, start_unix_time + secs as f64)?;
         let each = |sum: f64| sum / (ops as f64).max(1.0);
-        (secs > 0).then(|| NodePart {
+        (secs > 0).then(|| NodeUsage {
             name: self.name.clone(),
             role: self.role,
             cpu_ns_per_op: each(usage.process_cpu_secs * 1e9),

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::history::linearizability::PartChecked;
-use crate::results::nodes::{NodePart, Role};
+use crate::history::check::SectionChecked;
+use crate::results::nodes::{NodeUsage, Role};
 use crate::results::summary::Summary;
 use crate::screen::{counted, grouped};
 use crate::verdict::Verdict;
@@ -146,7 +146,7 @@ fn histories(summary: &Summary, text: &mut String) -> std::fmt::Result {
         )?;
     }
     let (window, closing) = (checked.window.as_ref(), checked.closing.as_ref());
-    let skipped = |part: Option<&PartChecked>| part.map_or(0, |part| part.deleted_records);
+    let skipped = |part: Option<&SectionChecked>| part.map_or(0, |part| part.deleted_records);
     writeln!(
         text,
         "            checked for linearizability; {:.3} % of all operations were to be recorded, {} found \
@@ -230,7 +230,7 @@ fn nodes(summary: &Summary, text: &mut String) -> std::fmt::Result {
 }
 
 /// A node with its part in the run, where its name does not tell.
-fn named(node: &NodePart) -> String {
+fn named(node: &NodeUsage) -> String {
     let role = match node.role {
         Role::Client => "client",
         Role::Server => "server",

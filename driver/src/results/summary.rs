@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::latency::{Latencies, Part};
-use super::nodes::NodePart;
+use super::nodes::NodeUsage;
 use crate::clock::Offset;
-use crate::history::linearizability::Linearizability;
+use crate::history::check::Linearizability;
+use crate::measured::counts::{Counts, Kinds, Offered};
+use crate::measured::latency::{Latencies, LatencyMicros, LatencyPart};
 use crate::observation::host::Host;
-use crate::verdict::{Finding, Kinds, Offered, Verdict, verdict_of};
+use crate::observation::snapshots::Told;
+use crate::verdict::{Finding, Verdict, verdict_of};
 
 /// Version of the file; it changes when a key changes its meaning or goes away.
 pub(crate) const FORMAT_VERSION: u32 = 2;
@@ -42,11 +44,11 @@ pub(crate) struct Summary {
     pub(crate) measured_secs: f64,
     /// When operations began, in words: a closed loop and its window, or an open one and its schedule.
     pub(crate) pacing: String,
-    /// Per operation, from its generation to its answer's decoding, see [`Part::Total`]; null when
+    /// Per operation, from its generation to its answer's decoding, see [`LatencyPart::Total`]; null when
     /// nothing was measured. In an open loop this is the response time, from the intended start.
     pub(crate) latency_us: Option<LatencyMicros>,
     /// The parts of that; their means add up to its mean.
-    pub(crate) latency_parts_us: Option<PartsMicros>,
+    pub(crate) latency_parts_us: Option<LatencyParts>,
     /// Operations generated and not yet answered, on average.
     pub(crate) in_progress_mean: f64,
     /// These over throughput times mean latency: 1 by Little's law, but for the window's ends. Null when
@@ -54,7 +56,7 @@ pub(crate) struct Summary {
     pub(crate) littles_law_ratio: Option<f64>,
     /// An open loop's arrivals; null for a closed loop.
     pub(crate) offered: Option<Offered>,
-    pub(crate) per_server: Vec<ServerPart>,
+    pub(crate) per_server: Vec<ServerFigures>,
     /// Over all connections, framing included.
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
@@ -70,7 +72,7 @@ pub(crate) struct Summary {
     pub(crate) hottest_server: Option<Hottest>,
     pub(crate) counts: Counts,
     /// What each node used that could be looked at.
-    pub(crate) nodes: Vec<NodePart>,
+    pub(crate) nodes: Vec<NodeUsage>,
     /// The part of the window, 0 to 1, that the busiest worker thread was busy.
     pub(crate) busiest_worker: f64,
     /// The client's clock against that of client 0, whose times are in these files; the bound is the
@@ -87,21 +89,9 @@ pub(crate) struct Summary {
     pub(crate) commit: String,
 }
 
-/// Latencies in microseconds.
+/// See [`LatencyPart`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct LatencyMicros {
-    pub(crate) mean: f64,
-    pub(crate) p50: f64,
-    pub(crate) p90: f64,
-    pub(crate) p95: f64,
-    pub(crate) p99: f64,
-    pub(crate) p999: f64,
-    pub(crate) max: f64,
-}
-
-/// See [`Part`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct PartsMicros {
+pub(crate) struct LatencyParts {
     pub(crate) fill: LatencyMicros,
     pub(crate) queue: LatencyMicros,
     pub(crate) service: LatencyMicros,
@@ -145,7 +135,7 @@ pub(crate) struct Hottest {
 
 impl Hottest {
     /// Of the servers of a run; `None` when it had one, or no operations.
-    pub(crate) fn of(parts: &[ServerPart]) -> Option<Self> {
+    pub(crate) fn of(parts: &[ServerFigures]) -> Option<Self> {
         let by_share = |a: &(usize, f64), b: &(usize, f64)| a.1.total_cmp(&b.1);
         let shares = parts.iter().map(|part| part.share).enumerate();
         let (server, share) = shares.max_by(by_share)?;
@@ -159,7 +149,7 @@ impl Hottest {
 
 /// One server's part in the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ServerPart {
+pub(crate) struct ServerFigures {
     pub(crate) address: String,
     pub(crate) ops_per_sec: f64,
     /// Median over the window's seconds.
@@ -178,75 +168,6 @@ pub(crate) struct ServerPart {
     pub(crate) told: Option<Told>,
 }
 
-/// What a server tells of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Told {
-    /// Whether it runs on the machine of a client.
-    pub(crate) on_client_machine: bool,
-    /// The part of the window, 0 to 1, that its busiest thread was busy.
-    pub(crate) busiest_thread: Option<f64>,
-    /// What to add to the server's times to get those of these files.
-    pub(crate) clock: Offset,
-}
-
-/// Operations of the measured window by kind, and what the gets among them found. A
-/// read-modify-write counts as one operation, when its put was answered; its get counts among hits
-/// and misses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Counts {
-    pub(crate) reads: u64,
-    pub(crate) updates: u64,
-    pub(crate) inserts: u64,
-    pub(crate) read_modify_writes: u64,
-    pub(crate) deletes: u64,
-    pub(crate) hits: u64,
-    pub(crate) misses: u64,
-}
-
-impl Counts {
-    /// Operations of all kinds.
-    pub(crate) fn ops(&self) -> u64 {
-        self.reads + self.writes()
-    }
-
-    /// Operations on the wire: a read-modify-write is two.
-    pub(crate) fn asked(&self) -> u64 {
-        self.ops() + self.read_modify_writes
-    }
-
-    /// Operations that change something.
-    pub(crate) fn writes(&self) -> u64 {
-        self.updates + self.inserts + self.read_modify_writes + self.deletes
-    }
-
-    /// Operations by the workload's kind.
-    pub(crate) fn by_kind(&self) -> [u64; 5] {
-        [
-            self.reads,
-            self.updates,
-            self.inserts,
-            self.read_modify_writes,
-            self.deletes,
-        ]
-    }
-
-    /// Gets that found a value, of all gets.
-    pub(crate) fn hit_rate(&self) -> Option<f64> {
-        let gets = self.hits + self.misses;
-        (gets > 0).then(|| self.hits as f64 / gets as f64)
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.reads += other.reads;
-        self.updates += other.updates;
-        self.inserts += other.inserts;
-        self.read_modify_writes += other.read_modify_writes;
-        self.deletes += other.deletes;
-        self.hits += other.hits;
-        self.misses += other.misses;
-    }
-}
-
 impl Summary {
     /// Takes what was found: verdict, reasons, rules.
     pub(crate) fn judge(&mut self, mut findings: Vec<Finding>) {
@@ -261,16 +182,16 @@ impl Summary {
 
     /// Takes the window's latencies; throughput and operations in progress must be there.
     pub(crate) fn take_latencies(&mut self, latencies: &Latencies) {
-        self.latency_us = latencies.micros(Part::Total);
-        let parts = [Part::Fill, Part::Queue, Part::Service];
+        self.latency_us = latencies.micros(LatencyPart::Total);
+        let parts = [LatencyPart::Fill, LatencyPart::Queue, LatencyPart::Service];
         let parts = parts.map(|part| latencies.micros(part));
         self.latency_parts_us = match parts {
-            [Some(fill), Some(queue), Some(service)] => Some(PartsMicros {
+            [Some(fill), Some(queue), Some(service)] => Some(LatencyParts {
                 fill,
                 queue,
                 service,
-                server: latencies.micros(Part::Server),
-                network: latencies.micros(Part::Network),
+                server: latencies.micros(LatencyPart::Server),
+                network: latencies.micros(LatencyPart::Network),
             }),
             _ => None,
         };
@@ -304,11 +225,12 @@ impl Summary {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::latency::LatencyLog;
+    use super::super::Results;
+    use super::super::latency_log::LatencyLog;
     use super::super::nodes::tests::samples;
     use super::super::series::{Row, Series};
-    use super::super::{Results, median};
     use super::*;
+    use crate::measured::statistics::median;
     use std::time::Duration;
 
     /// A valid client's results: `secs` seconds with 950 reads and 50 writes each, over `servers`
@@ -330,10 +252,10 @@ pub(crate) mod tests {
         };
         let mut interval = Latencies::new();
         for (part, micros) in [
-            (Part::Total, 250),
-            (Part::Fill, 20),
-            (Part::Queue, 30),
-            (Part::Service, 200),
+            (LatencyPart::Total, 250),
+            (LatencyPart::Fill, 20),
+            (LatencyPart::Queue, 30),
+            (LatencyPart::Service, 200),
         ] {
             interval.record(part, Duration::from_micros(micros), 1000);
         }
@@ -347,7 +269,7 @@ pub(crate) mod tests {
             puts: 50 * secs,
             ..Kinds::default()
         };
-        let part = |k: usize| ServerPart {
+        let part = |k: usize| ServerFigures {
             address: format!("10.10.1.{}:8080", k + 1),
             ops_per_sec: if k == 0 { 1000.0 } else { 0.0 },
             median_ops_per_sec: median(series.rows.iter().map(|row| row.server_ops[k])),

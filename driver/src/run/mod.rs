@@ -1,6 +1,7 @@
 //! A measured run, from the main thread: connect, load, warm up, measure, settle.
 
-pub(crate) mod outcome;
+pub(crate) mod board;
+pub(crate) mod conclusion;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -14,14 +15,15 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::clock::{Clock, Offset};
 use crate::command::config::{Config, ConfigError};
-use crate::load::board::Board;
-use crate::load::control::{self, Command, Message, Outcome, Report};
+use crate::load::control::{self, Command, WORKER_NAME};
+use crate::load::report::{Message, Report, WorkerTotals};
 use crate::meeting::barrier::{Barrier, BarrierError, Meeting, Parting};
-use crate::observation::figures::{Totals, figures};
-use crate::observation::look::Looks;
-use crate::observation::watch::Watch;
+use crate::observation::metrics::{Exposition, figures};
+use crate::observation::sampling::Sampling;
+use crate::observation::snapshots::Snapshots;
 use crate::results::Results;
-use crate::run::outcome::{Ending, results};
+use crate::run::board::Board;
+use crate::run::conclusion::{Ending, results};
 use crate::screen::{counted, grouped, say};
 
 /// Time for all clients to come to the first meeting: ssh and builds differ.
@@ -43,7 +45,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<(Results, bool)> {
     let mut signals = Signals::new().context("signals cannot be waited for")?;
     let agreement = config.agreement();
     let clock = Clock::new();
-    let join = Barrier::join(&config.place, &agreement, JOIN_TIME, clock);
+    let join = Barrier::join(&config.member, &agreement, JOIN_TIME, clock);
     let (barrier, id) = tokio::select! {
         joined = join => joined?,
         () = signals.wait() => bail!("ended by hand before the run began"),
@@ -56,8 +58,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<(Results, bool)> {
             "metrics http://{}/metrics",
             listener.local_addr()?
         ));
-        let totals = Arc::clone(&run.totals);
-        let figures = move || figures(&totals);
+        let exposition = Arc::clone(&run.exposition);
+        let figures = move || figures(&exposition);
         tokio::spawn(metrics::serve(listener, Arc::new(figures)));
     }
     run.connect().await?;
@@ -106,14 +108,14 @@ struct Run {
     clock: Clock,
     /// Of this client's clock to client 0's.
     offset: Offset,
-    looks: Looks,
-    watch: Watch,
+    snapshots: Snapshots,
+    sampling: Sampling,
     board: Board,
-    totals: Arc<Mutex<Totals>>,
+    exposition: Arc<Mutex<Exposition>>,
     connections: usize,
     /// Workers that have said the last thing that was waited for.
     done: usize,
-    outcomes: Vec<Outcome>,
+    totals: Vec<WorkerTotals>,
     failures: Vec<String>,
     /// The servers are not those that --hosts makes them.
     wrong_hosts: bool,
@@ -132,13 +134,13 @@ impl Run {
             barrier: None,
             clock,
             offset: Offset::default(),
-            looks: Looks::new(clock),
-            watch: Watch::start(),
+            snapshots: Snapshots::new(clock, WORKER_NAME),
+            sampling: Sampling::start(),
             board: Board::new(config.threads, config.hosts.len()),
-            totals: Arc::default(),
+            exposition: Arc::default(),
             connections: 0,
             done: 0,
-            outcomes: Vec::new(),
+            totals: Vec::new(),
             failures: Vec::new(),
             wrong_hosts: false,
             interrupted: false,
@@ -164,7 +166,7 @@ impl Run {
             counted(connections, "connection"),
             counted(threads, "worker thread"),
         ));
-        self.looks.connect(&self.config.hosts).await;
+        self.snapshots.connect(&self.config.hosts).await;
         Ok(())
     }
 
@@ -196,9 +198,9 @@ impl Run {
         self.command(Command::Measure(start, secs));
         let end = start + Duration::from_secs(secs);
         self.wait_until(start).await;
-        self.looks.look().await;
+        self.snapshots.look().await;
         self.wait_until(end).await;
-        self.looks.look().await;
+        self.snapshots.look().await;
         self.all_done(Some(end + DRAIN_TIME)).await;
         self.meet(Meeting::Stopped, MEETING_TIME).await;
         if self.config.watch_list.is_some() {
@@ -309,22 +311,22 @@ impl Run {
         }
     }
 
-    fn totals(&self) -> MutexGuard<'_, Totals> {
-        self.totals
+    fn exposition(&self) -> MutexGuard<'_, Exposition> {
+        self.exposition
             .lock()
-            .expect("whoever looks at the totals only reads")
+            .expect("whoever looks at the exposition only reads")
     }
 
     fn take(&mut self, message: Message) {
         match message {
             Message::Connected(connections) => {
                 self.connections += connections;
-                self.totals().connections += connections as u64;
+                self.exposition().connections += connections as u64;
                 self.done += 1;
             }
             Message::Done => self.done += 1,
             Message::Second(closed) => {
-                self.totals().add(&closed.interval);
+                self.exposition().add(&closed.interval);
                 if let Some(line) = self.board.add(&closed) {
                     say(line);
                 }
@@ -336,8 +338,8 @@ impl Run {
             // Several workers say the same of one server.
             Message::Failed(text) if self.failures.contains(&text) => {}
             Message::Failed(text) => self.failures.push(text),
-            Message::Finished(outcome) => {
-                self.outcomes.push(outcome);
+            Message::Finished(totals) => {
+                self.totals.push(totals);
                 self.done += 1;
             }
         }
@@ -392,7 +394,7 @@ impl Run {
         self.barrier = None;
         self.command(Command::Finish);
         let settle =
-            async { while self.outcomes.len() < self.workers.len() && self.event(None).await {} };
+            async { while self.totals.len() < self.workers.len() && self.event(None).await {} };
         let settled = timeout(2 * DRAIN_TIME, settle).await;
         if settled.is_err() {
             self.failures
@@ -400,14 +402,14 @@ impl Run {
         }
         let start = window_start.map_or(0.0, |start| self.clock.at(start));
         let ending = Ending {
-            outcomes: self.outcomes,
+            workers: self.totals,
             failures: self.failures,
             interrupted: self.interrupted,
             start_unix_time: start + self.offset.secs,
             clock: self.offset,
             own_clock: self.clock,
-            looks: self.looks,
-            samples: self.watch.finish().await,
+            snapshots: self.snapshots,
+            samples: self.sampling.finish().await,
         };
         let results = results(&self.config, &self.board, ending)?;
         Ok((results, self.interrupted))

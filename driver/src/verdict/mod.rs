@@ -15,6 +15,7 @@
 //! ```
 
 mod answers;
+mod facts;
 mod resources;
 mod steadiness;
 mod workload;
@@ -26,10 +27,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use answers::{Account, Checks, Kinds, counts_do_not_fit};
-pub(crate) use resources::{Node, ServerFacts};
-pub(crate) use steadiness::{RunFacts, Window};
-pub(crate) use workload::{Facts, Offered, skew_fault};
+pub(crate) use answers::counts_do_not_fit;
+pub(crate) use facts::{Facts, Node, RunFacts, ServerFacts, Window};
+pub(crate) use workload::skew_fault;
 
 /// How far a run can be believed; the later, the less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

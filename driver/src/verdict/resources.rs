@@ -2,8 +2,7 @@
 
 use batchkv_telemetry::Usage;
 
-use super::steadiness::RunFacts;
-use super::workload::Facts;
+use super::facts::{Facts, Node, RunFacts};
 use crate::screen::grouped;
 
 /// A worker's thread that is busy for this part of the time hardly waits for servers.
@@ -24,36 +23,6 @@ const RETRANSMISSIONS_MIN: f64 = 10.0;
 const LINK_USE_MAX: f64 = 0.9;
 /// A server's share may be so many times the mean.
 const SHARE_MAX: f64 = 1.1;
-
-/// What a client learnt of a server.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ServerFacts {
-    pub(crate) address: String,
-    /// Whether it is known to run on the client's machine.
-    pub(crate) on_client_machine: bool,
-    /// The part of the window, 0 to 1, that its busiest thread was busy; `None` when it is not known.
-    pub(crate) busiest_thread: Option<f64>,
-}
-
-/// What a node used in the window.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Node {
-    /// For the reason: `the client's machine`, `server-node0`.
-    pub(crate) name: String,
-    pub(crate) usage: Usage,
-    /// Whether client and server share it, which is a reason of its own.
-    pub(crate) shared: bool,
-}
-
-impl Node {
-    pub(crate) fn new(name: &str, usage: &Usage, shared: bool) -> Self {
-        Self {
-            name: name.into(),
-            usage: *usage,
-            shared,
-        }
-    }
-}
 
 pub(super) fn clients_limit(facts: &Facts) -> Option<String> {
     let busiest = facts.servers.iter().map(|server| server.busiest_thread);

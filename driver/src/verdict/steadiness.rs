@@ -3,7 +3,8 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::results::median;
+use super::facts::{RunFacts, Window};
+use crate::measured::statistics::median;
 use crate::screen::grouped;
 
 /// Least number of blocks of whole seconds that say something about steadiness.
@@ -19,32 +20,6 @@ const LITTLE_OFF_MAX: f64 = 0.05;
 /// Seconds by which windows of clients may lie apart beyond what their clocks leave open: a hundredth of
 /// the shortest block.
 const APART_SECS_MAX: f64 = 0.01;
-
-/// What is known of the seconds of all clients.
-#[derive(Debug, Clone)]
-pub(crate) struct RunFacts {
-    /// Operations answered in each second of the window.
-    pub(crate) ops: Vec<u64>,
-    /// The clients' windows.
-    pub(crate) windows: Vec<Window>,
-    /// A closed loop's operations in progress on average, which are counted as they come and go, over
-    /// throughput times mean latency; `None` in an open loop, where what waits may grow without end.
-    pub(crate) littles_law_ratio: Option<f64>,
-    /// Address and share of all operations of each server.
-    pub(crate) shares: Vec<(String, f64)>,
-    /// A recorded history that is not linearizable, in words.
-    pub(crate) violation: Option<String>,
-}
-
-/// When a client measured, by the clock of client 0.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Window {
-    pub(crate) client: String,
-    /// Since 1970.
-    pub(crate) start_secs: f64,
-    /// How far the start may be off.
-    pub(crate) bound_secs: f64,
-}
 
 pub(super) fn windows_apart(facts: &RunFacts) -> Option<String> {
     let (first, others) = facts.windows.split_first()?;

@@ -2,7 +2,7 @@ use batchkv_telemetry::Usage;
 use batchkv_workload::{Options, SkewSample, Spec};
 
 use super::*;
-use crate::results::summary::Counts;
+use crate::measured::counts::{Account, Checks, Counts, Kinds, Offered};
 
 fn good() -> Facts {
     let kinds = Kinds {

@@ -1,67 +1,16 @@
 //! Rules about what was asked: kinds, ranks, records, values, and how fast.
 
-use batchkv_workload::{Kind, Mix, SkewSample};
-use serde::{Deserialize, Serialize};
+use batchkv_workload::{Kind, SkewSample};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
-use super::answers::{Account, Checks};
-use super::resources::ServerFacts;
-use crate::results::summary::Counts;
+use super::facts::Facts;
+use crate::measured::counts::Offered;
 use crate::screen::grouped;
 
 /// Chance of drawing such a sample from the right distribution, below which it is the wrong one.
 const SKEW_P_MAX: f64 = 1e-9;
 /// Part of itself by which a share may be off even then.
 const SKEW_OFF_MAX: f64 = 0.01;
-
-/// What is known of a client's run.
-#[derive(Debug, Clone)]
-pub(crate) struct Facts {
-    /// Of the measured window.
-    pub(crate) counts: Counts,
-    pub(crate) mix: Mix,
-    /// The ranks that the client's streams draw.
-    pub(crate) skew: SkewSample,
-    /// Every record was loaded by this run's clients before anything was read.
-    pub(crate) loaded: bool,
-    pub(crate) verify: bool,
-    /// Some values have no room for the whole checksum.
-    pub(crate) short_values: bool,
-    /// From the first to the last request.
-    pub(crate) checks: Checks,
-    /// One of each kind of fault that was seen, in words.
-    pub(crate) examples: Vec<String>,
-    pub(crate) accounts: Vec<Account>,
-    /// What failed, in sentences.
-    pub(crate) failures: Vec<String>,
-    pub(crate) interrupted: bool,
-    /// Present where operations were to arrive at a rate.
-    pub(crate) offered: Option<Offered>,
-    /// A server answers repeated operations of a frame once.
-    pub(crate) repeated_answers: bool,
-    /// The part of the window, 0 to 1, that the busiest worker's thread was busy.
-    pub(crate) busiest_worker: f64,
-    pub(crate) servers: Vec<ServerFacts>,
-}
-
-/// Operations of the window by the schedule of an offered rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Offered {
-    /// That were to arrive.
-    pub(crate) intended: u64,
-    /// That arrived and were not dropped at the bound of operations in flight.
-    pub(crate) arrived: u64,
-    /// That were dropped there.
-    pub(crate) dropped: u64,
-}
-
-impl Offered {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.intended += other.intended;
-        self.arrived += other.arrived;
-        self.dropped += other.dropped;
-    }
-}
 
 pub(super) fn wrong_mix(facts: &Facts) -> Option<String> {
     let wrong = facts.mix.check(&facts.counts.by_kind()).err()?;

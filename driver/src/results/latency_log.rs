@@ -20,123 +20,23 @@ use hdrhistogram::serialization::interval_log::{
 };
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
-use super::summary::LatencyMicros;
+use crate::measured::latency::{Latencies, LatencyPart};
 
-/// Longest latency that is told apart from longer ones, in nanoseconds: ten minutes.
-const LATENCY_NANOS_MAX: u64 = 600_000_000_000;
 /// Nanoseconds in the unit of the log's `Interval_Max` column.
 const NANOS_PER_MILLI: f64 = 1e6;
 /// Longest histogram that is read, in bytes of its text; honest ones have kilobytes.
 const ENCODED_BYTES_MAX: usize = 16 << 20;
 
-/// A part of an operation's latency, or all of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// From its generation to its answer's decoding.
-    Total,
-    /// Until its batch was closed: full, or waited long enough.
-    Fill,
-    /// From there until its frame was written, room in the window and a connection included.
-    Queue,
-    /// From there to its answer's decoding: network and server.
-    Service,
-    /// The server's share of that, where it tells.
-    Server,
-    /// What is left of it.
-    Network,
+/// Tools look at lines without a tag unless they are told to do otherwise.
+fn tag(part: LatencyPart) -> Option<Tag<'static>> {
+    Tag::new(part.name()).filter(|_| part != LatencyPart::Total)
 }
 
-impl Part {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Total,
-        Self::Fill,
-        Self::Queue,
-        Self::Service,
-        Self::Server,
-        Self::Network,
-    ];
-
-    /// Whether it is known only where the servers tell their time.
-    fn is_told(self) -> bool {
-        matches!(self, Self::Server | Self::Network)
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Total => "total",
-            Self::Fill => "fill",
-            Self::Queue => "queue",
-            Self::Service => "service",
-            Self::Server => "server",
-            Self::Network => "network",
-        }
-    }
-
-    /// In the log. Tools look at lines without a tag unless they are told to do otherwise.
-    fn tag(self) -> Option<Tag<'static>> {
-        Tag::new(self.name()).filter(|_| self != Self::Total)
-    }
-
-    fn tagged(tag: Option<Tag<'_>>) -> Option<Self> {
-        let name = tag.as_deref().unwrap_or(Self::Total.name());
-        Self::ALL.into_iter().find(|part| part.name() == name)
-    }
-
-    /// The total is 0.1 % exact; of its parts 1 % will do, in an eighth of the memory.
-    fn significant_digits(self) -> u8 {
-        match self {
-            Self::Total => 3,
-            _ => 2,
-        }
-    }
-
-    fn histogram(self) -> Histogram<u64> {
-        Histogram::new_with_bounds(1, LATENCY_NANOS_MAX, self.significant_digits())
-            .expect("the bounds and digits are among the allowed ones")
-    }
-}
-
-/// Latencies of operations and their parts, in nanoseconds.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Latencies([Histogram<u64>; Part::ALL.len()]);
-
-impl Latencies {
-    pub(crate) fn new() -> Self {
-        Self(Part::ALL.map(Part::histogram))
-    }
-
-    pub(crate) fn of(&self, part: Part) -> &Histogram<u64> {
-        &self.0[part as usize]
-    }
-
-    /// Notes that a part took so long for so many operations.
-    #[inline]
-    pub(crate) fn record(&mut self, part: Part, took: Duration, operations: u64) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.0[part as usize].saturating_record_n(nanos, operations);
-    }
-
-    /// Adds bucket by bucket.
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (sum, other) in self.0.iter_mut().zip(&other.0) {
-            *sum += other;
-        }
-    }
-
-    /// Mean and percentiles of a part in microseconds, or `None` when nothing was recorded.
-    pub(crate) fn micros(&self, part: Part) -> Option<LatencyMicros> {
-        let histogram = self.of(part);
-        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
-        (!histogram.is_empty()).then(|| LatencyMicros {
-            mean: histogram.mean() / 1e3,
-            p50: at(0.5),
-            p90: at(0.9),
-            p95: at(0.95),
-            p99: at(0.99),
-            p999: at(0.999),
-            max: histogram.max() as f64 / 1e3,
-        })
-    }
+fn tagged(tag: Option<Tag<'_>>) -> Option<LatencyPart> {
+    let name = tag.as_deref().unwrap_or(LatencyPart::Total.name());
+    LatencyPart::ALL
+        .into_iter()
+        .find(|part| part.name() == name)
 }
 
 /// The window's latencies, second by second.
@@ -162,8 +62,8 @@ impl LatencyLog {
             .with_max_value_divisor(NANOS_PER_MILLI)
             .begin_log_with(&mut bytes, &mut serializer)
             .expect("a vector takes everything");
-        let known = |part: Part| self.intervals.iter().any(|i| !i.of(part).is_empty());
-        let parts: Vec<Part> = Part::ALL
+        let known = |part: LatencyPart| self.intervals.iter().any(|i| !i.of(part).is_empty());
+        let parts: Vec<LatencyPart> = LatencyPart::ALL
             .into_iter()
             .filter(|part| !part.is_told() || known(*part))
             .collect();
@@ -171,7 +71,7 @@ impl LatencyLog {
             let (from, length) = (Duration::from_secs(second), Duration::from_secs(1));
             for &part in &parts {
                 writer
-                    .write_histogram(interval.of(part), from, length, part.tag())
+                    .write_histogram(interval.of(part), from, length, tag(part))
                     .expect("counts of operations fit the format, and a vector takes everything");
             }
         }
@@ -196,16 +96,16 @@ impl LatencyLog {
                 LogEntry::StartTime(start) => log.start_unix_time = start.as_secs_f64(),
                 LogEntry::BaseTime(_) => {}
                 LogEntry::Interval(interval) => {
-                    let part = Part::tagged(interval.tag());
+                    let part = tagged(interval.tag());
                     let part = part.ok_or_else(|| format!("its entry {number} has another tag"))?;
                     let histogram = decode(interval.encoded_histogram(), part, &mut deserializer);
                     let histogram =
                         histogram.ok_or_else(|| format!("its entry {number} is no histogram"))?;
-                    if part == Part::Total {
+                    if part == LatencyPart::Total {
                         log.intervals.push(Latencies::new());
                     }
                     let second = log.intervals.last_mut().ok_or("it begins with a part")?;
-                    second.0[part as usize] = histogram;
+                    second.set(part, histogram);
                 }
             }
         }
@@ -222,7 +122,11 @@ impl LatencyLog {
     }
 }
 
-fn decode(text: &str, part: Part, deserializer: &mut Deserializer) -> Option<Histogram<u64>> {
+fn decode(
+    text: &str,
+    part: LatencyPart,
+    deserializer: &mut Deserializer,
+) -> Option<Histogram<u64>> {
     if text.len() > ENCODED_BYTES_MAX {
         return None;
     }
@@ -269,11 +173,11 @@ mod tests {
     fn log() -> LatencyLog {
         let mut intervals = vec![Latencies::new(); 3];
         let nanos = Duration::from_nanos;
-        intervals[0].record(Part::Total, nanos(1_500), 100);
-        intervals[0].record(Part::Total, nanos(7_654_321), 3);
-        intervals[0].record(Part::Queue, nanos(7_000_000), 3);
-        intervals[2].record(Part::Total, nanos(90_000_000_000), 1);
-        intervals[2].record(Part::Service, nanos(1_000), 1);
+        intervals[0].record(LatencyPart::Total, nanos(1_500), 100);
+        intervals[0].record(LatencyPart::Total, nanos(7_654_321), 3);
+        intervals[0].record(LatencyPart::Queue, nanos(7_000_000), 3);
+        intervals[2].record(LatencyPart::Total, nanos(90_000_000_000), 1);
+        intervals[2].record(LatencyPart::Service, nanos(1_000), 1);
         LatencyLog {
             start_unix_time: 1_790_000_000.25,
             intervals,
@@ -304,7 +208,7 @@ mod tests {
                 .contains("Tag=server")
         };
         assert!(!has_part(&log));
-        log.intervals[1].record(Part::Server, Duration::from_nanos(900), 1);
+        log.intervals[1].record(LatencyPart::Server, Duration::from_nanos(900), 1);
         assert!(has_part(&log));
         assert_eq!(LatencyLog::from_bytes(&log.to_bytes()).unwrap(), log);
     }
@@ -334,11 +238,11 @@ mod tests {
     #[test]
     fn sums_keep_every_count_and_the_percentiles_of_all() {
         let total = log().total();
-        let counts = Part::ALL.map(|part| total.of(part).len());
+        let counts = LatencyPart::ALL.map(|part| total.of(part).len());
         assert_eq!(counts, [104, 0, 3, 1, 0, 0]);
-        let micros = total.micros(Part::Total).unwrap();
+        let micros = total.micros(LatencyPart::Total).unwrap();
         assert!((micros.p50 - 1.5).abs() < 0.01 && micros.max > 89e6);
-        assert!(total.micros(Part::Fill).is_none());
+        assert!(total.micros(LatencyPart::Fill).is_none());
     }
 
     #[test]

@@ -6,27 +6,26 @@ use batchkv_workload::{SkewSample, fingerprint};
 use crate::clock::{Clock, Offset};
 use crate::command::config::Config;
 use crate::command::verify::expected;
-use crate::history::linearizability::{Linearizability, Testimony};
+use crate::history::check::{Linearizability, Testimony};
 use crate::history::row::{HistoryRow, shifted_nanos};
-use crate::load::board::Board;
-use crate::load::control::Outcome;
-use crate::load::tally::Volume;
+use crate::load::report::WorkerTotals;
+use crate::measured::counts::{Account, Checks};
+use crate::measured::interval::Volume;
 use crate::observation::host::Host;
-use crate::observation::look::{Looks, server_facts};
+use crate::observation::snapshots::{Snapshots, Told};
 use crate::results::Results;
 use crate::results::merge::{run_facts, server_parts};
 use crate::results::nodes::{NodeSeries, Role};
 use crate::results::series::Series;
-use crate::results::summary::{FORMAT_VERSION, Framing, Hottest, ServerPart, Summary};
-use crate::verdict::{
-    Account, Checks, Facts, Finding, Node, Verdict, judge, judge_node, judge_run,
-};
+use crate::results::summary::{FORMAT_VERSION, Framing, Hottest, ServerFigures, Summary};
+use crate::run::board::Board;
+use crate::verdict::{Facts, Finding, Node, ServerFacts, Verdict, judge, judge_node, judge_run};
 
 /// How a run ended.
 #[derive(Debug)]
 pub(crate) struct Ending {
     /// One a worker that could still speak.
-    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) workers: Vec<WorkerTotals>,
     /// What failed, in sentences.
     pub(crate) failures: Vec<String>,
     /// Ended by hand.
@@ -36,7 +35,7 @@ pub(crate) struct Ending {
     /// This client's clock against that one.
     pub(crate) clock: Offset,
     pub(crate) own_clock: Clock,
-    pub(crate) looks: Looks,
+    pub(crate) snapshots: Snapshots,
     /// What this machine used; `None` where the kernel does not count.
     pub(crate) samples: Option<Samples>,
 }
@@ -44,7 +43,7 @@ pub(crate) struct Ending {
 /// The results of a client's run.
 ///
 /// # Errors
-/// When the client's place is none, which the configuration excludes.
+/// When the client is none of the run's, which the configuration excludes.
 pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow::Result<Results> {
     let (start, clock) = (ending.start_unix_time, ending.clock);
     let (series, latency) = board.files(start);
@@ -80,7 +79,12 @@ pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow:
 /// together, when they are merged.
 fn recorded(config: &Config, ending: &Ending) -> Option<(Linearizability, Vec<HistoryRow>)> {
     let list = config.watch_list.as_ref()?;
-    let recordings = || ending.outcomes.iter().filter_map(|o| o.recording.as_ref());
+    let recordings = || {
+        ending
+            .workers
+            .iter()
+            .filter_map(|worker| worker.recording.as_ref())
+    };
     let rows = recordings().flat_map(|(worker, recording)| {
         let events = recording.events.iter();
         events.map(move |event| HistoryRow::new(event, *worker, &ending.own_clock, ending.clock))
@@ -95,7 +99,7 @@ fn recorded(config: &Config, ending: &Ending) -> Option<(Linearizability, Vec<Hi
         cut_nanos: cut.map(|cut| shifted_nanos(&ending.own_clock, ending.clock, cut)),
         ..Linearizability::default()
     };
-    if config.place.clients == 1 {
+    if config.member.clients == 1 {
         checked.check(&[Testimony {
             client: "the client",
             rows: &rows,
@@ -108,24 +112,24 @@ fn recorded(config: &Config, ending: &Ending) -> Option<(Linearizability, Vec<Hi
 
 fn own_node(config: &Config, samples: &Samples) -> NodeSeries {
     NodeSeries {
-        name: format!("client {}", config.place.client),
+        name: format!("client {}", config.member.client),
         role: Role::Client,
         samples: samples.clone(),
     }
 }
 
-fn per_server(config: &Config, series: &Series, ending: &Ending) -> Vec<ServerPart> {
+fn per_server(config: &Config, series: &Series, ending: &Ending) -> Vec<ServerFigures> {
     let mut parts = server_parts(config.hosts.iter().cloned(), series);
-    let accounts = ending.outcomes.iter().flat_map(|outcome| &outcome.accounts);
+    let accounts = ending.workers.iter().flat_map(|worker| &worker.accounts);
     for (server, account) in accounts {
         parts[*server].answered.add(&account.answered);
         parts[*server].unknown.add(&account.unknown);
     }
     for (server, part) in parts.iter_mut().enumerate() {
-        part.told = ending.looks.told(server, ending.clock);
+        part.told = ending.snapshots.told(server, ending.clock);
     }
-    if let ([outcome, ..], 2..) = (ending.outcomes.as_slice(), parts.len()) {
-        let expected = expected(&config.spec, &outcome.map, parts.len());
+    if let ([worker, ..], 2..) = (ending.workers.as_slice(), parts.len()) {
+        let expected = expected(&config.spec, &worker.map, parts.len());
         for (part, share) in parts.iter_mut().zip(expected.into_iter().flatten()) {
             part.expected_share = Some(share);
         }
@@ -133,19 +137,19 @@ fn per_server(config: &Config, series: &Series, ending: &Ending) -> Vec<ServerPa
     parts
 }
 
-/// What the verdict looks at in this client.
-fn facts(config: &Config, board: &Board, servers: &[ServerPart], ending: Ending) -> Facts {
+/// What the verdict snapshots at in this client.
+fn facts(config: &Config, board: &Board, servers: &[ServerFigures], ending: Ending) -> Facts {
     let mut checks = Checks::default();
     let mut examples = Vec::new();
     let mut accounts: Vec<Account> = Vec::new();
-    for outcome in ending.outcomes {
-        checks.add(&outcome.checks);
-        examples.extend(outcome.examples);
-        accounts.extend(outcome.accounts.into_iter().map(|(_, account)| account));
+    for worker in ending.workers {
+        checks.add(&worker.checks);
+        examples.extend(worker.examples);
+        accounts.extend(worker.accounts.into_iter().map(|(_, account)| account));
     }
     let (counts, spec) = (board.counts(), &config.spec);
-    let (client, tasks) = (config.place.client, config.tasks);
-    let server = |part: &ServerPart| server_facts(&part.address, part.told);
+    let (client, tasks) = (config.member.client, config.tasks);
+    let server = |part: &ServerFigures| server_facts(&part.address, part.told);
     Facts {
         counts,
         mix: *spec.mix(),
@@ -160,8 +164,17 @@ fn facts(config: &Config, board: &Board, servers: &[ServerPart], ending: Ending)
         interrupted: ending.interrupted,
         offered: config.offer.map(|offer| board.offered(&offer)),
         repeated_answers: config.dedup_answers,
-        busiest_worker: ending.looks.busiest_worker(),
+        busiest_worker: ending.snapshots.busiest_worker(),
         servers: servers.iter().map(server).collect(),
+    }
+}
+
+/// What the verdict snapshots at.
+fn server_facts(address: &str, told: Option<Told>) -> ServerFacts {
+    ServerFacts {
+        address: address.into(),
+        on_client_machine: told.is_some_and(|told| told.on_client_machine),
+        busiest_thread: told.and_then(|told| told.busiest_thread),
     }
 }
 
@@ -170,7 +183,7 @@ fn summary(
     config: &Config,
     board: &Board,
     facts: &Facts,
-    per_server: Vec<ServerPart>,
+    per_server: Vec<ServerFigures>,
 ) -> anyhow::Result<Summary> {
     let (counts, checks) = (facts.counts, &facts.checks);
     let Volume {
@@ -231,7 +244,7 @@ fn findings(config: &Config, facts: &Facts, summary: &Summary, series: &Series) 
         let node = Node::new("the client's machine", &part.usage, shared);
         findings.extend(judge_node(&node));
     }
-    if config.place.clients == 1 {
+    if config.member.clients == 1 {
         let run = run_facts(series, summary, Vec::new());
         findings.extend(judge_run(&run));
     }
@@ -242,12 +255,12 @@ fn findings(config: &Config, facts: &Facts, summary: &Summary, series: &Series) 
 fn workload(config: &Config) -> anyhow::Result<std::collections::BTreeMap<String, String>> {
     let mut workload = named(config.spec.description());
     workload.insert("line".into(), config.spec.to_string());
-    let place = &config.place;
+    let member = &config.member;
     let fingerprint = fingerprint(
         &config.spec,
         config.seed,
-        place.client,
-        place.clients,
+        member.client,
+        member.clients,
         config.tasks,
     )?;
     workload.insert("fingerprint".into(), format!("{fingerprint:016x}"));

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use batchkv_workload::history::{Action, Event, check, shortest_violation};
 use serde::{Deserialize, Serialize};
 
-use crate::history::recorder::{Part, ValueId};
+use crate::history::recorder::{Section, ValueId};
 use crate::history::row::{DeedKind, HistoryRow};
-use crate::results::median;
+use crate::measured::statistics::median;
 
 /// What one client recorded.
 #[derive(Debug, Clone)]
@@ -37,16 +37,16 @@ pub(crate) struct Linearizability {
     /// When the first of them was queued, since 1970.
     pub(crate) cut_nanos: Option<u64>,
     /// Null in one client's results when there were several.
-    pub(crate) window: Option<PartChecked>,
+    pub(crate) window: Option<SectionChecked>,
     /// The small batches on the hottest sampled records, behind the window.
-    pub(crate) closing: Option<PartChecked>,
+    pub(crate) closing: Option<SectionChecked>,
 }
 
 impl Linearizability {
     /// Checks what all clients recorded.
     pub(crate) fn check(&mut self, testimonies: &[Testimony<'_>]) {
-        self.window = Some(check_part(Part::Window, testimonies));
-        self.closing = Some(check_part(Part::Closing, testimonies));
+        self.window = Some(check_part(Section::Window, testimonies));
+        self.closing = Some(check_part(Section::Closing, testimonies));
     }
 
     /// The first violation that was found, with the part that shows it.
@@ -64,7 +64,7 @@ impl Linearizability {
 
 /// What became of one part of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct PartChecked {
+pub(crate) struct SectionChecked {
     /// Operations that were checked.
     pub(crate) operations: u64,
     /// Records that they are of.
@@ -90,11 +90,11 @@ struct Told<'a> {
 }
 
 /// Checks all records of one part.
-pub(crate) fn check_part(part: Part, testimonies: &[Testimony<'_>]) -> PartChecked {
-    let mut checked = PartChecked::default();
+pub(crate) fn check_part(part: Section, testimonies: &[Testimony<'_>]) -> SectionChecked {
+    let mut checked = SectionChecked::default();
     let deleted = deleted_records(part, testimonies);
     checked.deleted_records = deleted.len() as u64;
-    let cuts = testimonies.iter().filter(|_| part == Part::Window);
+    let cuts = testimonies.iter().filter(|_| part == Section::Window);
     let cut = cuts.filter_map(|t| Some(t.cut_nanos?.saturating_sub(t.bound_nanos)));
     let cut = cut.min().unwrap_or(u64::MAX);
     let mut records: BTreeMap<u64, Vec<Told<'_>>> = BTreeMap::new();
@@ -127,7 +127,7 @@ pub(crate) fn check_part(part: Part, testimonies: &[Testimony<'_>]) -> PartCheck
     checked
 }
 
-fn deleted_records(part: Part, testimonies: &[Testimony<'_>]) -> BTreeSet<u64> {
+fn deleted_records(part: Section, testimonies: &[Testimony<'_>]) -> BTreeSet<u64> {
     let rows = testimonies.iter().flat_map(|testimony| testimony.rows);
     let deletes = rows.filter(|row| row.part == part && row.kind == DeedKind::Delete);
     deletes.map(|row| row.record).collect()
@@ -185,7 +185,7 @@ fn writes_before(history: &[Told<'_>], begin: u64) -> Vec<Event> {
     read.difference(&written).map(before).collect()
 }
 
-impl PartChecked {
+impl SectionChecked {
     fn add(&mut self, history: &[Told<'_>], begin: u64) {
         self.operations += history.len() as u64;
         self.ordered_pairs += ordered_pairs(history);
@@ -261,8 +261,8 @@ mod tests {
         }
     }
 
-    fn checked(rows: &[HistoryRow]) -> PartChecked {
-        check_part(Part::Closing, &[testimony(rows)])
+    fn checked(rows: &[HistoryRow]) -> SectionChecked {
+        check_part(Section::Closing, &[testimony(rows)])
     }
 
     #[test]
@@ -320,9 +320,9 @@ mod tests {
     fn clocks_that_leave_the_order_open_raise_no_alarm() {
         let (writes, reads) = ([put(1, 10, 20), put(2, 30, 40)], [get(1, 50, 60)]);
         let mut both = [testimony(&writes), testimony(&reads)];
-        assert!(check_part(Part::Closing, &both).violation.is_some());
+        assert!(check_part(Section::Closing, &both).violation.is_some());
         both.iter_mut().for_each(|one| one.bound_nanos = 10);
-        assert_eq!(check_part(Part::Closing, &both).violation, None);
+        assert_eq!(check_part(Section::Closing, &both).violation, None);
     }
 
     #[test]
@@ -339,15 +339,19 @@ mod tests {
     #[test]
     fn reads_behind_full_memory_are_left_out() {
         let of_window = |mut row: HistoryRow| {
-            row.part = Part::Window;
+            row.part = Section::Window;
             row
         };
         // The read's value was written at 50, when there was no more room.
         let rows = [put(1, 10, 20), get(1, 30, 40), get(7, 60, 70)].map(of_window);
         let mut one = testimony(&rows);
-        assert!(check_part(Part::Window, &[one.clone()]).violation.is_some());
+        assert!(
+            check_part(Section::Window, &[one.clone()])
+                .violation
+                .is_some()
+        );
         one.cut_nanos = Some(50);
-        let checked = check_part(Part::Window, &[one]);
+        let checked = check_part(Section::Window, &[one]);
         assert_eq!((checked.violation, checked.behind_cut), (None, 1));
     }
 }

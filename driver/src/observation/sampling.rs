@@ -11,12 +11,12 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// Takes a sample a second until it is told to finish.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct Sampling {
     stop: oneshot::Sender<()>,
     rows: JoinHandle<Option<Series>>,
 }
 
-impl Watch {
+impl Sampling {
     pub(crate) fn start() -> Self {
         let (stop, stopped) = oneshot::channel();
         let rows = tokio::spawn(sample_until(stopped));

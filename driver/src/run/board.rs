@@ -1,12 +1,12 @@
 //! Where the workers' seconds come together.
 
-use crate::load::schedule::Offer;
-use crate::load::tally::{Closed, Interval, Stage, Volume};
-use crate::results::latency::LatencyLog;
+use crate::command::offer::Offer;
+use crate::load::tally::{Closed, Stage};
+use crate::measured::counts::{Counts, Offered};
+use crate::measured::interval::{Interval, Volume};
+use crate::results::latency_log::LatencyLog;
 use crate::results::series::{Row, Series};
-use crate::results::summary::Counts;
 use crate::screen::grouped;
-use crate::verdict::Offered;
 
 /// The seconds of one stage after the other; those of the measured window stay.
 #[derive(Debug)]

@@ -1,24 +1,23 @@
 //! How busy both sides' threads are, looked at when the window begins and when it ends.
 
 use batchkv_telemetry::{machine, threads_cpu};
+use serde::{Deserialize, Serialize};
 
+use super::status::{ServerStatus, StatusLine, busiest};
 use crate::clock::{Clock, Offset};
-use crate::load::control::WORKER_NAME;
-use crate::observation::status::{ServerStatus, StatusLine, busiest};
-use crate::results::summary::Told;
-use crate::verdict::ServerFacts;
 
 /// The looks that were taken.
 #[derive(Debug)]
-pub(crate) struct Looks {
+pub(crate) struct Snapshots {
     clock: Clock,
+    worker_name: &'static str,
     /// By server; `None` where one does not say.
     lines: Vec<Option<StatusLine>>,
-    taken: Vec<Look>,
+    taken: Vec<Snapshot>,
 }
 
 #[derive(Debug)]
-struct Look {
+struct Snapshot {
     /// By our clock.
     secs: f64,
     workers_cpu_secs: Vec<f64>,
@@ -26,10 +25,23 @@ struct Look {
     servers: Vec<Option<ServerStatus>>,
 }
 
-impl Looks {
-    pub(crate) fn new(clock: Clock) -> Self {
+/// What a server tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    /// Whether it runs on the machine of a client.
+    pub(crate) on_client_machine: bool,
+    /// The part of the window, 0 to 1, that its busiest thread was busy.
+    pub(crate) busiest_thread: Option<f64>,
+    /// What to add to the server's times to get those of these files.
+    pub(crate) clock: Offset,
+}
+
+impl Snapshots {
+    /// Of the threads whose names begin with `worker_name`, and of the servers.
+    pub(crate) fn new(clock: Clock, worker_name: &'static str) -> Self {
         Self {
             clock,
+            worker_name,
             lines: Vec::new(),
             taken: Vec::new(),
         }
@@ -42,10 +54,10 @@ impl Looks {
         }
     }
 
-    /// Looks at all threads. A server that does not answer is not asked again.
+    /// Snapshots at all threads. A server that does not answer is not asked again.
     pub(crate) async fn look(&mut self) {
         let secs = self.clock.now();
-        let workers_cpu_secs = threads_cpu(WORKER_NAME);
+        let workers_cpu_secs = threads_cpu(self.worker_name);
         let mut servers = Vec::with_capacity(self.lines.len());
         for line in &mut self.lines {
             let status = match line {
@@ -57,7 +69,7 @@ impl Looks {
             }
             servers.push(status);
         }
-        self.taken.push(Look {
+        self.taken.push(Snapshot {
             secs,
             workers_cpu_secs,
             servers,
@@ -90,19 +102,10 @@ impl Looks {
         })
     }
 
-    fn window(&self) -> Option<(&Look, &Look)> {
+    fn window(&self) -> Option<(&Snapshot, &Snapshot)> {
         match self.taken.as_slice() {
             [before, .., after] => Some((before, after)),
             _ => None,
         }
-    }
-}
-
-/// What the verdict looks at.
-pub(crate) fn server_facts(address: &str, told: Option<Told>) -> ServerFacts {
-    ServerFacts {
-        address: address.into(),
-        on_client_machine: told.is_some_and(|told| told.on_client_machine),
-        busiest_thread: told.and_then(|told| told.busiest_thread),
     }
 }

@@ -6,16 +6,16 @@ use std::time::Duration;
 use batchkv_telemetry::metrics::{Durations, Metric, Value};
 use batchkv_telemetry::sample::process_memory_bytes;
 
-use crate::load::tally::{Interval, Volume};
-use crate::results::latency::{Latencies, Part};
-use crate::results::summary::Counts;
+use crate::measured::counts::Counts;
+use crate::measured::interval::{Interval, Volume};
+use crate::measured::latency::{Latencies, LatencyPart};
 
 /// Buckets of latencies: bucket k ends at 2^k microseconds, the last at 8 s.
 const BUCKETS: usize = 24;
 
 /// What the workers have counted since the run began.
 #[derive(Debug)]
-pub(crate) struct Totals {
+pub(crate) struct Exposition {
     pub(crate) connections: u64,
     counts: Counts,
     errors: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Totals {
     latencies: Latencies,
 }
 
-impl Default for Totals {
+impl Default for Exposition {
     fn default() -> Self {
         Self {
             connections: 0,
@@ -35,7 +35,7 @@ impl Default for Totals {
     }
 }
 
-impl Totals {
+impl Exposition {
     /// Adds a worker's second.
     pub(crate) fn add(&mut self, second: &Interval) {
         self.counts.add(&second.counts);
@@ -46,12 +46,12 @@ impl Totals {
 }
 
 /// All figures of a moment.
-pub(crate) fn figures(totals: &Mutex<Totals>) -> Vec<Metric> {
-    let totals = totals
+pub(crate) fn figures(exposition: &Mutex<Exposition>) -> Vec<Metric> {
+    let exposition = exposition
         .lock()
-        .expect("whoever looks at the totals only reads");
+        .expect("whoever looks at the exposition only reads");
     let metric = |name, help, value| Metric { name, help, value };
-    let traffic = totals.volume.traffic;
+    let traffic = exposition.volume.traffic;
     let bytes = vec![
         ("received", traffic.bytes_received),
         ("sent", traffic.bytes_sent),
@@ -60,22 +60,22 @@ pub(crate) fn figures(totals: &Mutex<Totals>) -> Vec<Metric> {
         metric(
             "batchkv_client_operations",
             "Answered operations, the load's among the updates",
-            Value::Counters("kind", operations(&totals.counts)),
+            Value::Counters("kind", operations(&exposition.counts)),
         ),
         metric(
             "batchkv_client_misses",
             "Gets that found nothing",
-            Value::Counter(totals.counts.misses),
+            Value::Counter(exposition.counts.misses),
         ),
         metric(
             "batchkv_client_refusals",
             "Operations that a server refused",
-            Value::Counter(totals.errors),
+            Value::Counter(exposition.errors),
         ),
         metric(
             "batchkv_client_batches",
             "Requests that were queued",
-            Value::Counter(totals.volume.batches),
+            Value::Counter(exposition.volume.batches),
         ),
         metric(
             "batchkv_client_bytes",
@@ -85,7 +85,7 @@ pub(crate) fn figures(totals: &Mutex<Totals>) -> Vec<Metric> {
         metric(
             "batchkv_client_connections",
             "Connections made",
-            Value::Gauge(totals.connections),
+            Value::Gauge(exposition.connections),
         ),
         metric(
             "batchkv_client_resident_bytes",
@@ -95,7 +95,7 @@ pub(crate) fn figures(totals: &Mutex<Totals>) -> Vec<Metric> {
         metric(
             "batchkv_client_latency_seconds",
             "From an operation's generation to its answer",
-            Value::Durations(durations(&totals.latencies)),
+            Value::Durations(durations(&exposition.latencies)),
         ),
     ]
 }
@@ -116,7 +116,7 @@ fn durations(latencies: &Latencies) -> Durations {
         buckets: (0..BUCKETS).map(|k| (bound(k), 0)).collect(),
         ..Durations::default()
     };
-    for step in latencies.of(Part::Total).iter_recorded() {
+    for step in latencies.of(LatencyPart::Total).iter_recorded() {
         let (time, count) = (
             Duration::from_nanos(step.value_iterated_to()),
             step.count_at_value(),
@@ -138,8 +138,8 @@ mod tests {
     #[test]
     fn latencies_are_counted_below_their_bounds() {
         let mut recorded = Latencies::new();
-        recorded.record(Part::Total, Duration::from_nanos(1_500), 10);
-        recorded.record(Part::Total, Duration::from_secs(60), 2);
+        recorded.record(LatencyPart::Total, Duration::from_nanos(1_500), 10);
+        recorded.record(LatencyPart::Total, Duration::from_secs(60), 2);
         let durations = durations(&recorded);
         let filled = durations.buckets.iter().filter(|(_, count)| *count > 0);
         let filled: Vec<_> = filled.copied().collect();

@@ -1,174 +1,28 @@
 //! A request of the driver: it writes its keys and values into the frame, and looks at the answers.
 //!
-//! Nothing is allocated per operation, and nothing per batch either once enough have been in flight:
-//! the memory of an ended batch is the next one's.
+//! Nothing is allocated per operation, and nothing per request either once enough have been in flight:
+//! the memory of an ended request is the next one's.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use batchkv_client::exchange::{Exchange, Lost, OperationKind, WrongKind};
-use batchkv_protocol::{Answer, Key, RequestWriter};
+use batchkv_protocol::{Answer, RequestWriter};
 use batchkv_workload::values;
-use batchkv_workload::{Floor, KeyBuf, KeyStyle, Stamp, Witness};
+use batchkv_workload::{KeyBuf, Stamp, Witness};
 
 use crate::history::recorder::{Deed, Sending};
 use crate::load::lane::Lane;
+use crate::load::memory::{Frame, Note, Noted, RequestMemory};
 use crate::load::starts::Starts;
+use crate::load::step::{Step, StepKind, wire_key};
 use crate::load::tally::Gain;
 use crate::load::worker::Worker;
-use crate::results::latency::{Latencies, Part};
-use crate::verdict::Kinds;
-
-/// What a step does, and what it counts as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum StepKind {
-    /// A read.
-    Get = 0,
-    /// An update.
-    Update = 1,
-    /// An insert.
-    Insert = 2,
-    /// The first half of a read-modify-write; it counts when the second is answered.
-    ModifyGet = 3,
-    /// The second half.
-    ModifyPut = 4,
-    /// A delete.
-    Delete = 5,
-    /// A put of the load.
-    Load = 6,
-}
-
-impl StepKind {
-    #[inline]
-    fn operation(self) -> OperationKind {
-        match self {
-            Self::Get | Self::ModifyGet => OperationKind::Get,
-            Self::Delete => OperationKind::Delete,
-            Self::Update | Self::Insert | Self::ModifyPut | Self::Load => OperationKind::Put,
-        }
-    }
-}
-
-/// One operation on the wire, in sixteen bytes: record (48 bits), partition (12) and kind (4); and the key,
-/// so that it is formatted once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Step {
-    packed: u64,
-    /// [`KeyBuf::short_word`]; 0 for a longer key.
-    key_word: u64,
-}
-
-const RECORD_BITS: u32 = 48;
-const PARTITION_BITS: u32 = 12;
-const _: () = {
-    assert!(batchkv_protocol::limits::PARTITIONS_MAX as u64 <= 1 << PARTITION_BITS);
-    assert!(batchkv_workload::spec::RECORDS_MAX < 1 << (RECORD_BITS - 1));
-};
-
-impl Step {
-    /// A step on `record`, whose `key` lies in `partition`.
-    #[inline]
-    pub(crate) fn new(kind: StepKind, record: u64, key: &KeyBuf, partition: u32) -> Self {
-        debug_assert!(record < 1 << RECORD_BITS);
-        Self {
-            packed: record
-                | u64::from(partition) << RECORD_BITS
-                | (kind as u64) << (RECORD_BITS + PARTITION_BITS),
-            key_word: key.short_word().unwrap_or(0),
-        }
-    }
-
-    /// Makes `key` the key of the step's record, which has this `style`.
-    #[inline(always)]
-    fn set_key(self, style: KeyStyle, key: &mut KeyBuf) {
-        match self.key_word {
-            0 => key.set(style, self.record()),
-            word => key.set_short(word),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn record(self) -> u64 {
-        self.packed & ((1 << RECORD_BITS) - 1)
-    }
-
-    #[inline]
-    pub(crate) fn partition(self) -> u32 {
-        (self.packed >> RECORD_BITS) as u32 & ((1 << PARTITION_BITS) - 1)
-    }
-
-    /// Whether an operation is complete with this step; the first half of a pair is none of its own.
-    #[inline]
-    pub(crate) fn is_operation(self) -> bool {
-        self.kind() != StepKind::ModifyGet
-    }
-
-    #[inline]
-    fn kind(self) -> StepKind {
-        // Only `new` makes steps, so no other number occurs.
-        match self.packed >> (RECORD_BITS + PARTITION_BITS) {
-            0 => StepKind::Get,
-            1 => StepKind::Update,
-            2 => StepKind::Insert,
-            3 => StepKind::ModifyGet,
-            4 => StepKind::ModifyPut,
-            5 => StepKind::Delete,
-            _ => StepKind::Load,
-        }
-    }
-}
-
-/// A step's class when a batch is grouped: its partition.
-impl From<Step> for u32 {
-    #[inline]
-    fn from(step: Step) -> Self {
-        step.partition()
-    }
-}
-
-/// What is remembered of a step on a watched record, from its sending to its answer.
-#[derive(Debug, Clone, Copy)]
-struct Watched {
-    index: u32,
-    note: Note,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Note {
-    /// What the read may not return.
-    Read(Floor),
-    /// The write's sequence.
-    Write(u64),
-}
-
-/// A frame that was written.
-#[derive(Debug, Clone, Copy)]
-struct Frame {
-    /// Steps up to its end.
-    end: usize,
-    written: Instant,
-}
-
-/// The memory of a batch, used again and again.
-#[derive(Debug, Default)]
-pub(crate) struct Parts {
-    /// In send order: those of one partition stand together, in the order in which they were asked.
-    pub(crate) steps: Vec<Step>,
-    /// Ordered by index.
-    watched: Vec<Watched>,
-    frames: Vec<Frame>,
-}
-
-/// The key as the wire takes it.
-#[inline(always)]
-pub(crate) fn wire_key(key: &KeyBuf) -> Key<'_> {
-    let (buffer, key_bytes) = key.padded();
-    Key::within(buffer, 0, key_bytes).expect("a key lies within its buffer")
-}
+use crate::measured::counts::Kinds;
+use crate::measured::latency::{Latencies, LatencyPart};
 
 /// A request on its way.
-pub(crate) struct Batch {
+pub(crate) struct Request {
     worker: Rc<Worker>,
     lane: Rc<Lane>,
     /// When its operations were generated.
@@ -176,7 +30,7 @@ pub(crate) struct Batch {
     /// When its buffer was closed.
     closed: Instant,
     sending: Sending,
-    parts: Parts,
+    memory: RequestMemory,
     /// Steps that were answered.
     answered_steps: usize,
     /// How long the server took for the last frame of answers, where it tells.
@@ -187,13 +41,13 @@ pub(crate) struct Batch {
     answered: Kinds,
 }
 
-impl Batch {
-    /// A batch of the steps in `parts` for the server of `lane`, of operations that began at `starts`
+impl Request {
+    /// A request of the steps in `memory` for the server of `lane`, of operations that began at `starts`
     /// in a buffer that was closed at `closed`.
     pub(crate) fn new(
         worker: Rc<Worker>,
         lane: Rc<Lane>,
-        parts: Parts,
+        memory: RequestMemory,
         starts: Starts,
         closed: Instant,
     ) -> Self {
@@ -204,7 +58,7 @@ impl Batch {
             starts,
             closed,
             sending,
-            parts,
+            memory,
             answered_steps: 0,
             server_time: None,
             gain: Gain::default(),
@@ -215,13 +69,13 @@ impl Batch {
     #[inline]
     fn watch(&mut self, index: usize, note: Note) {
         let index = index as u32;
-        self.parts.watched.push(Watched { index, note });
+        self.memory.notes.push(Noted { index, note });
     }
 
     fn note(&self, index: usize) -> Option<Note> {
-        let watched = &self.parts.watched;
-        let place = watched.binary_search_by_key(&(index as u32), |watched| watched.index);
-        place.ok().map(|place| watched[place].note)
+        let notes = &self.memory.notes;
+        let found = notes.binary_search_by_key(&(index as u32), |noted| noted.index);
+        found.ok().map(|at| notes[at].note)
     }
 
     #[inline]
@@ -306,11 +160,11 @@ impl Batch {
             return;
         };
         let mut recorder = recorder.borrow_mut();
-        for watched in &self.parts.watched {
-            let index = watched.index as usize;
-            if let (Note::Write(sequence), true) = (watched.note, index < sent) {
+        for noted in &self.memory.notes {
+            let index = noted.index as usize;
+            if let (Note::Write(sequence), true) = (noted.note, index < sent) {
                 let deed = Deed::Write(self.worker.value_id(sequence));
-                let record = self.parts.steps[index].record();
+                let record = self.memory.steps[index].record();
                 recorder.unknown(record, deed, index, self.sending);
             }
         }
@@ -377,13 +231,13 @@ impl Batch {
         let closed = self.closed;
         self.starts.take(operations, |start, count| {
             let fill = closed.saturating_duration_since(start);
-            latencies.record(Part::Fill, fill, count);
+            latencies.record(LatencyPart::Fill, fill, count);
             let total = now.saturating_duration_since(start);
-            latencies.record(Part::Total, total, count);
+            latencies.record(LatencyPart::Total, total, count);
         });
         let (mut begin, end) = (self.answered_steps, self.answered_steps + steps);
         self.answered_steps = end;
-        let frames = &self.parts.frames;
+        let frames = &self.memory.frames;
         let first = frames.partition_point(|frame| frame.end <= begin);
         let mut left = operations;
         for frame in &frames[first..] {
@@ -394,12 +248,12 @@ impl Batch {
             let of_frame = frame.end.min(end) - begin;
             let count = left * of_frame as u64 / (end - begin) as u64;
             let queue = frame.written.saturating_duration_since(closed);
-            latencies.record(Part::Queue, queue, count);
+            latencies.record(LatencyPart::Queue, queue, count);
             let service = now.saturating_duration_since(frame.written);
-            latencies.record(Part::Service, service, count);
+            latencies.record(LatencyPart::Service, service, count);
             if let Some(server) = self.server_time {
-                latencies.record(Part::Server, server, count);
-                latencies.record(Part::Network, service.saturating_sub(server), count);
+                latencies.record(LatencyPart::Server, server, count);
+                latencies.record(LatencyPart::Network, service.saturating_sub(server), count);
             }
             left -= count;
             begin += of_frame;
@@ -409,7 +263,7 @@ impl Batch {
     /// Operations of `steps` that were not answered, by kind.
     fn unanswered(&self, sent: usize) -> Kinds {
         let mut asked = Kinds::default();
-        for step in &self.parts.steps[..sent] {
+        for step in &self.memory.steps[..sent] {
             match step.kind().operation() {
                 OperationKind::Get => asked.gets += 1,
                 OperationKind::Put => asked.puts += 1,
@@ -425,14 +279,14 @@ impl Batch {
     }
 }
 
-impl Exchange for Batch {
+impl Exchange for Request {
     fn operations(&self) -> usize {
-        self.parts.steps.len()
+        self.memory.steps.len()
     }
 
     #[inline]
     fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool {
-        let step = self.parts.steps[index];
+        let step = self.memory.steps[index];
         let worker = &self.worker;
         let mut key = KeyBuf::default();
         step.set_key(worker.key_style, &mut key);
@@ -470,7 +324,7 @@ impl Exchange for Batch {
 
     #[inline(always)]
     fn answer(&mut self, index: usize, answer: Answer<'_>) -> Result<(), WrongKind> {
-        let step = self.parts.steps[index];
+        let step = self.memory.steps[index];
         let kind = step.kind();
         kind.operation().check(&answer)?;
         match answer {
@@ -495,8 +349,8 @@ impl Exchange for Batch {
     }
 
     fn written(&mut self, operations: usize) {
-        let before = self.parts.frames.last().map_or(0, |frame| frame.end);
-        self.parts.frames.push(Frame {
+        let before = self.memory.frames.last().map_or(0, |frame| frame.end);
+        self.memory.frames.push(Frame {
             end: before + operations,
             written: Instant::now(),
         });
@@ -524,48 +378,11 @@ impl Exchange for Batch {
         if let Err(lost) = outcome {
             let unknown = self.unanswered(lost.sent);
             self.record_unknown(lost.sent);
-            self.worker.lost(self.lane.link, &unknown, &lost.cause);
+            self.worker
+                .lost(self.lane.server, self.lane.link, &unknown, &lost.cause);
         }
-        self.parts.steps.clear();
-        self.parts.watched.clear();
-        self.parts.frames.clear();
-        self.worker.spare.borrow_mut().push(self.parts);
+        self.memory.clear();
+        self.worker.spare.borrow_mut().push(self.memory);
         self.lane.leave();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_step_keeps_its_parts() {
-        let kinds = [
-            StepKind::Get,
-            StepKind::Update,
-            StepKind::Insert,
-            StepKind::ModifyGet,
-            StepKind::ModifyPut,
-            StepKind::Delete,
-            StepKind::Load,
-        ];
-        for kind in kinds {
-            for (record, partition) in [
-                (0, 0),
-                (12_345_678, 1),
-                (1 << 41, 4095),
-                ((1 << 48) - 1, 17),
-            ] {
-                for style in [KeyStyle::Decimal, KeyStyle::User] {
-                    let key = KeyBuf::new(style, record);
-                    let step = Step::new(kind, record, &key, partition);
-                    let parts = (step.kind(), step.record(), step.partition());
-                    assert_eq!(parts, (kind, record, partition));
-                    let mut again = KeyBuf::default();
-                    step.set_key(style, &mut again);
-                    assert_eq!(again.as_bytes(), key.as_bytes());
-                }
-            }
-        }
     }
 }

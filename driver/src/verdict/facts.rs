@@ -1,0 +1,92 @@
+//! What is known of a run when it is judged.
+
+use batchkv_telemetry::Usage;
+use batchkv_workload::{Mix, SkewSample};
+
+use crate::measured::counts::{Account, Checks, Counts, Offered};
+
+/// What is known of a client's run.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    /// Of the measured window.
+    pub(crate) counts: Counts,
+    pub(crate) mix: Mix,
+    /// The ranks that the client's streams draw.
+    pub(crate) skew: SkewSample,
+    /// Every record was loaded by this run's clients before anything was read.
+    pub(crate) loaded: bool,
+    pub(crate) verify: bool,
+    /// Some values have no room for the whole checksum.
+    pub(crate) short_values: bool,
+    /// From the first to the last request.
+    pub(crate) checks: Checks,
+    /// One of each kind of fault that was seen, in words.
+    pub(crate) examples: Vec<String>,
+    pub(crate) accounts: Vec<Account>,
+    /// What failed, in sentences.
+    pub(crate) failures: Vec<String>,
+    pub(crate) interrupted: bool,
+    /// Present where operations were to arrive at a rate.
+    pub(crate) offered: Option<Offered>,
+    /// A server answers repeated operations of a frame once.
+    pub(crate) repeated_answers: bool,
+    /// The part of the window, 0 to 1, that the busiest worker's thread was busy.
+    pub(crate) busiest_worker: f64,
+    pub(crate) servers: Vec<ServerFacts>,
+}
+
+/// What is known of the seconds of all clients.
+#[derive(Debug, Clone)]
+pub(crate) struct RunFacts {
+    /// Operations answered in each second of the window.
+    pub(crate) ops: Vec<u64>,
+    /// The clients' windows.
+    pub(crate) windows: Vec<Window>,
+    /// A closed loop's operations in progress on average, which are counted as they come and go, over
+    /// throughput times mean latency; `None` in an open loop, where what waits may grow without end.
+    pub(crate) littles_law_ratio: Option<f64>,
+    /// Address and share of all operations of each server.
+    pub(crate) shares: Vec<(String, f64)>,
+    /// A recorded history that is not linearizable, in words.
+    pub(crate) violation: Option<String>,
+}
+
+/// When a client measured, by the clock of client 0.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Window {
+    pub(crate) client: String,
+    /// Since 1970.
+    pub(crate) start_secs: f64,
+    /// How far the start may be off.
+    pub(crate) bound_secs: f64,
+}
+
+/// What a client learnt of a server.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ServerFacts {
+    pub(crate) address: String,
+    /// Whether it is known to run on the client's machine.
+    pub(crate) on_client_machine: bool,
+    /// The part of the window, 0 to 1, that its busiest thread was busy; `None` when it is not known.
+    pub(crate) busiest_thread: Option<f64>,
+}
+
+/// What a node used in the window.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Node {
+    /// For the reason: `the client's machine`, `server-node0`.
+    pub(crate) name: String,
+    pub(crate) usage: Usage,
+    /// Whether client and server share it, which is a reason of its own.
+    pub(crate) shared: bool,
+}
+
+impl Node {
+    pub(crate) fn new(name: &str, usage: &Usage, shared: bool) -> Self {
+        Self {
+            name: name.into(),
+            usage: *usage,
+            shared,
+        }
+    }
+}
