@@ -1,0 +1,24 @@
+//! What a replicated, elastic cluster needs above consensus and store.
+//!
+//! ```text
+//!  session (server/)                    a partition's Raft group                  every member
+//!  group -> Proposal: its writes  --->  entries, in rounds            --->  Replica -> engine
+//!           gets stay parked                                                  |  Streams: once only
+//!  answers <--- Answer: outcomes of the writes, at the proposer  <------------'  versions
+//! ```
+//!
+//! A student who knows Raft finds here what a lecture calls "the state machine". Where to start:
+//! [`mod@proposal`] (what is replicated), [`streams`] (why sending again is safe).
+//!
+//! All of it is plain synchronous code on bytes and values: no I/O, no clock, no thread, no task.
+
+#![forbid(unsafe_code)]
+
+mod codec;
+pub mod limits;
+pub mod outcome;
+pub mod streams;
+
+pub use codec::Malformed;
+pub use outcome::{Outcome, Outcomes, Refused};
+pub use streams::{Admission, Sequence, Streams};
