@@ -45,7 +45,7 @@ pub enum Malformed {
 }
 
 /// The most that a forged count may reserve at once, in bytes.
-const RESERVE_BYTES_MAX: usize = 4 << 20;
+pub(crate) const RESERVE_BYTES_MAX: usize = 4 << 20;
 
 /// bincode's `standard()`.
 pub(crate) type Standard = Configuration<true, RESERVE_BYTES_MAX, BincodeLen, LittleEndian, VarInt>;

@@ -17,8 +17,10 @@
 mod codec;
 pub mod limits;
 pub mod outcome;
+pub mod proposal;
 pub mod streams;
 
 pub use codec::Malformed;
 pub use outcome::{Outcome, Outcomes, Refused};
+pub use proposal::{Proposal, Write, WriteSet};
 pub use streams::{Admission, Sequence, Streams};

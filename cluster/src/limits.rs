@@ -1,6 +1,15 @@
 //! Every bound of the crate, in one place.
 
+use batchkv_protocol::limits::FRAME_OVERHEAD_BYTES_MAX;
+pub use batchkv_protocol::limits::{KEY_BYTES_MAX, OPERATIONS_PER_GROUP_MAX};
 use std::time::Duration;
+
+/// Bytes of the version behind each stored value.
+pub const VERSION_BYTES: usize = size_of::<u64>();
+/// Longest value of a cluster, in bytes: with its version it is as long as an engine's longest.
+pub const VALUE_BYTES_MAX: usize = batchkv_protocol::limits::VALUE_BYTES_MAX - VERSION_BYTES;
+/// Longest proposal, in bytes. The longest key and value fit.
+pub const PROPOSAL_BYTES_MAX: usize = 2 << 20;
 
 /// How long a stream is remembered after its last group, in log time: more than ten of a client's
 /// deadlines of 10 s, so that a client gives up long before the table does.
@@ -14,4 +23,7 @@ pub const STREAM_BYTES_MAX: usize = 256 << 10;
 /// From this on no stream of the partition takes a further group, in bytes of memory.
 pub const STREAMS_BYTES_MAX: usize = 16 << 20;
 
-const _: () = assert!(STREAM_BYTES_MAX < STREAMS_BYTES_MAX);
+const _: () = {
+    assert!(STREAM_BYTES_MAX < STREAMS_BYTES_MAX);
+    assert!(KEY_BYTES_MAX + VALUE_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX <= PROPOSAL_BYTES_MAX);
+};
