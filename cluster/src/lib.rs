@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A student who knows Raft finds here what a lecture calls "the state machine". Where to start:
-//! [`mod@proposal`] (what is replicated), [`streams`] (why sending again is safe).
+//! [`mod@proposal`] (what is replicated), [`streams`] (why sending again is safe), [`placement`] (which server
+//! should hold what).
 //!
 //! All of it is plain synchronous code on bytes and values: no I/O, no clock, no thread, no task.
 
@@ -17,6 +18,7 @@
 mod codec;
 pub mod limits;
 pub mod outcome;
+pub mod placement;
 pub mod proposal;
 pub mod streams;
 
