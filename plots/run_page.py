@@ -79,7 +79,7 @@ def _many(count: int, what: str) -> str:
 def _sentences(summary: dict) -> list[str]:
     ops, secs = summary["ops_per_sec"], summary["measured_secs"]
     good = {
-        "VALID": "every check passed",
+        "VALID": "no rule spoke",
         "QUALIFIED": "true, but to be read with the reasons given",
         "INVALID": "the figures are wrong or not provably right",
     }[summary["verdict"]]

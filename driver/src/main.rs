@@ -44,7 +44,7 @@ use command::config::{self, Config, ConfigError};
 use command::lookup::{Lookup, look_up};
 use command::verify;
 use results::{Results, merge, prepare, report};
-use screen::{complain, say};
+use screen::{complain, say, show};
 use tokio::runtime;
 use verdict::Verdict;
 
@@ -81,6 +81,10 @@ fn main() -> ExitCode {
     let done = match args.command {
         None => measure(&args.run),
         Some(Command::Merge { dir, strict }) => merge_files(Path::new(&dir), strict),
+        Some(Command::Rules) => {
+            show(verdict::page().trim_end().as_bytes());
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::VerifyWorkload { run, servers }) => verify_workload(&run, &servers),
         Some(Command::Get { key, hosts }) => one(&hosts.hosts, &key, &Lookup::Get),
         Some(Command::Put { key, value, hosts }) => one(&hosts.hosts, &key, &Lookup::Put(value)),

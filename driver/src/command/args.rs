@@ -49,6 +49,8 @@ pub(crate) enum Command {
         #[arg(long)]
         strict: bool,
     },
+    /// Prints the page of rules: when each speaks, and what it does not see.
+    Rules,
     /// Draws the workload that the flags ask for, without servers, and tests it.
     VerifyWorkload {
         #[command(flatten)]

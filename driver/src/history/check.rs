@@ -49,6 +49,16 @@ impl Linearizability {
         self.closing = Some(check_part(Section::Closing, testimonies));
     }
 
+    /// Operations that were checked.
+    pub(crate) fn operations(&self) -> u64 {
+        let parts = [&self.window, &self.closing];
+        parts
+            .into_iter()
+            .flatten()
+            .map(|part| part.operations)
+            .sum()
+    }
+
     /// The first violation that was found, with the part that shows it.
     pub(crate) fn violation(&self) -> Option<String> {
         let parts = [

@@ -97,7 +97,7 @@ impl From<Counters> for Kinds {
 }
 
 /// One connection's, or one server's, operations as both sides counted them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Account {
     /// Whose counts these are, for the reason: `10.10.1.1:8080, connection 3`.
     pub(crate) name: String,
@@ -109,8 +109,15 @@ pub(crate) struct Account {
     pub(crate) served: Option<Kinds>,
 }
 
+impl Account {
+    /// Whether everything that was sent was answered, so that the server can be asked.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.unknown.total() == 0
+    }
+}
+
 /// What became of the values that were read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Checks {
     /// Values that were looked at.
     pub(crate) verified: u64,

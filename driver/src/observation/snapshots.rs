@@ -29,7 +29,7 @@ struct Snapshot {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Told {
     /// Whether it runs on the machine of a client.
-    pub(crate) on_client_machine: bool,
+    pub(crate) on_client_machine: Option<bool>,
     /// The part of the window, 0 to 1, that its busiest thread was busy.
     pub(crate) busiest_thread: Option<f64>,
     /// What to add to the server's times to get those of these files.
@@ -85,20 +85,27 @@ impl Snapshots {
         busiest(&before.workers_cpu_secs, &after.workers_cpu_secs, secs).unwrap_or(0.0)
     }
 
-    /// What server `server` told; `offset` is of our clock to client 0's.
+    /// What server `server` told; `offset` is of our clock to client 0's. What it told once stays said,
+    /// also when it does not answer any more.
     pub(crate) fn told(&self, server: usize, offset: Offset) -> Option<Told> {
-        let last = self.taken.last()?.servers.get(server)?.as_ref()?;
-        let before = self
-            .window()
-            .and_then(|(before, _)| before.servers[server].as_ref());
-        let clock = match before {
-            Some(before) => before.clock.covering(last.clock),
-            None => last.clock,
-        };
+        let mut said = self
+            .taken
+            .iter()
+            .filter_map(|taken| taken.servers.get(server)?.as_ref());
+        let (first, last) = (said.clone().next()?, said.next_back()?);
+        let window = self.window();
+        let busiest_thread = window.and_then(|(before, after)| {
+            let (before, after) = (
+                before.servers[server].as_ref()?,
+                after.servers[server].as_ref()?,
+            );
+            after.busiest_since(before)
+        });
+        let known = last.machine != 0 && machine() != 0;
         Some(Told {
-            on_client_machine: last.machine != 0 && last.machine == machine(),
-            busiest_thread: before.and_then(|before| last.busiest_since(before)),
-            clock: clock.back_to(offset),
+            on_client_machine: known.then(|| last.machine == machine()),
+            busiest_thread,
+            clock: first.clock.covering(last.clock).back_to(offset),
         })
     }
 

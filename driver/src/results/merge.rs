@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use batchkv_telemetry::Series as Samples;
+use batchkv_telemetry::{Series as Samples, Usage};
 
 use crate::clock::Offset;
 use crate::history::check::{Linearizability, Testimony};
@@ -23,7 +23,8 @@ use crate::results::series::{Row, Series};
 use crate::results::summary::{Framing, Hottest, ServerFigures, Summary};
 use crate::results::{ReadError, Results, parse};
 use crate::verdict::{
-    Finding, Node, Rule, RunFacts, Window, counts_do_not_fit, is_of_the_run, judge_node, judge_run,
+    Checked, Finding, Judgement, Node, Rule, RunFacts, Window, counts_do_not_fit, judge,
+    judge_node, judge_run,
 };
 
 /// A server's samples are in a file of this name, behind it the node's.
@@ -66,14 +67,15 @@ pub(crate) fn merge(dir: &Path) -> Result<Results, MergeError> {
     for (node, ops) in &nodes {
         summary.nodes.extend(node.part(start, series.secs(), *ops));
     }
-    let mut findings: Vec<Finding> = faults.into_iter().map(failed).collect();
-    findings.extend(servers_do_not_fit(&summary.per_server, &servers));
-    findings.extend(of_the_clients(&clients));
-    findings.extend(of_the_servers(&summary));
+    let mut judgement = of_the_clients(&clients);
+    judgement.findings.extend(faults.into_iter().map(failed));
+    let misfits = servers_do_not_fit(&summary.per_server, &servers);
+    judgement.findings.extend(misfits);
+    judgement.add(of_the_servers(&summary));
     let windows = clients.iter().map(window).collect();
     summary.linearizability = linearizability(&clients);
-    findings.extend(judge_run(&run_facts(&series, &summary, windows)));
-    summary.judge(findings);
+    judgement.add(judge_run(&run_facts(&series, &summary, windows)));
+    summary.judge(judgement);
     Ok(Results {
         summary,
         series,
@@ -100,41 +102,89 @@ fn failed(reason: String) -> Finding {
     Finding { rule, reason }
 }
 
-/// What the clients found, each about itself. What all of them say is said once.
-fn of_the_clients(clients: &[Client]) -> Vec<Finding> {
-    let all_say = |finding: &Finding| {
-        let says = |client: &Client| client.results.summary.findings.contains(finding);
-        clients.iter().all(says)
-    };
-    let mut findings: Vec<Finding> = Vec::new();
-    for client in clients {
-        let own = client.results.summary.findings.iter();
-        for finding in own.filter(|finding| !is_of_the_run(finding.rule)) {
+/// What the clients' data say, each client's by itself. What all of them say is said once.
+fn of_the_clients(clients: &[Client]) -> Judgement {
+    let judged: Vec<Judgement> = clients.iter().map(of_a_client).collect();
+    let mut whole = Judgement::default();
+    for (client, judgement) in clients.iter().zip(&judged) {
+        for finding in &judgement.findings {
             let mut finding = finding.clone();
-            if !all_say(&finding) {
+            if !judged.iter().all(|other| other.findings.contains(&finding)) {
                 finding.reason = format!("{}: {}", client.name, finding.reason);
             }
-            if !findings.contains(&finding) {
-                findings.push(finding);
+            if !whole.findings.contains(&finding) {
+                whole.findings.push(finding);
             }
         }
+        let same = |judged: &Judgement| judged.checked == judgement.checked;
+        match judged.iter().all(same) {
+            true => whole.checked.clone_from(&judgement.checked),
+            false => whole
+                .checked
+                .extend(judgement.checked.iter().map(|checked| Checked {
+                    on: format!("{}: {}", client.name, checked.on),
+                    ..checked.clone()
+                })),
+        }
     }
-    findings
+    whole
 }
 
-/// What the servers' samples say; a client's machine has been judged by the client.
-fn of_the_servers(summary: &Summary) -> Vec<Finding> {
-    let servers = summary
+fn of_a_client(client: &Client) -> Judgement {
+    let summary = &client.results.summary;
+    let Some(facts) = &summary.facts else {
+        let reason = format!(
+            "The facts of {} are missing in its summary.json; measure again.",
+            client.name
+        );
+        return Judgement {
+            findings: vec![failed(reason)],
+            checked: Vec::new(),
+        };
+    };
+    let mut judgement = judge(facts);
+    let shared = facts
+        .servers
+        .iter()
+        .any(|server| server.on_client_machine == Some(true));
+    judgement.add(judge_node(&Node::new(
+        "the client's machine",
+        own_usage(client),
+        shared,
+    )));
+    judgement
+}
+
+/// What the client's machine used in its window.
+fn own_usage(client: &Client) -> Option<Usage> {
+    let start = client.results.latency.start_unix_time;
+    let secs = client.results.series.secs();
+    let samples = client.results.resources.as_ref()?;
+    samples.usage(start, start + secs as f64)
+}
+
+/// What the servers' samples say; a client's machine has been judged with the client.
+pub(crate) fn of_the_servers(summary: &Summary) -> Judgement {
+    let mut nodes = summary
         .nodes
         .iter()
         .filter(|node| node.role == Role::Server);
-    let apart = servers.zip(&summary.per_server).filter(|(_, part)| {
-        let here = part.told.map(|told| told.on_client_machine);
-        here != Some(true)
-    });
-    apart
-        .flat_map(|(node, _)| judge_node(&Node::new(&node.name, &node.usage, false)))
-        .collect()
+    let mut judgement = Judgement::default();
+    for part in &summary.per_server {
+        let node = nodes.next();
+        if part.told.and_then(|told| told.on_client_machine) != Some(true) {
+            let name = node.map_or_else(
+                || format!("the machine of {}", part.address),
+                |node| node.name.clone(),
+            );
+            judgement.add(judge_node(&Node::new(
+                &name,
+                node.map(|node| node.usage),
+                false,
+            )));
+        }
+    }
+    judgement
 }
 
 /// When a client measured, by the clock of client 0.
@@ -157,6 +207,10 @@ pub(crate) fn run_facts(series: &Series, summary: &Summary, windows: Vec<Window>
             .littles_law_ratio
             .filter(|_| summary.offered.is_none()),
         shares: summary.per_server.iter().map(share).collect(),
+        histories: summary
+            .linearizability
+            .as_ref()
+            .map(Linearizability::operations),
         violation: summary
             .linearizability
             .as_ref()
@@ -367,8 +421,8 @@ fn common_secs(clients: &[Client], faults: &mut Vec<String>) -> usize {
     let common = clients.iter().map(secs).min().unwrap_or(0);
     let longest = clients.iter().map(secs).max().unwrap_or(0);
     let by_hand = |client: &Client| {
-        let mut findings = client.results.summary.findings.iter();
-        findings.any(|finding| finding.rule == Rule::EndedByHand)
+        let facts = client.results.summary.facts.as_ref();
+        facts.is_some_and(|facts| facts.interrupted)
     };
     if clients.iter().any(by_hand) {
         // The word passes from one to the other, who may see one more second.
@@ -454,6 +508,7 @@ fn merge_summaries(clients: &[Client], series: &Series, latency: &LatencyLog) ->
         reference_answers: summaries.iter().map(|s| s.reference_answers).sum(),
         counts,
         nodes: Vec::new(),
+        facts: None,
         busiest_worker: most(|s| s.busiest_worker),
         clock: Offset {
             bound_secs: most(|s| s.clock.bound_secs),
@@ -515,7 +570,7 @@ fn both_told(first: Option<Told>, second: Option<Told>) -> Option<Told> {
         .into_iter()
         .chain(second.busiest_thread);
     Some(Told {
-        on_client_machine: first.on_client_machine || second.on_client_machine,
+        on_client_machine: first.on_client_machine.max(second.on_client_machine),
         busiest_thread: busiest.reduce(f64::max),
         clock: first.clock,
     })

@@ -31,6 +31,9 @@ impl Run {
         }
         run.write_server(0, "2,5700,5700,300,0,0\n");
         run.write_server(1, "2,0,0,0,0,0\n");
+        for server in 0..2 {
+            run.write_samples(server, 0.0);
+        }
         run
     }
 
@@ -45,6 +48,13 @@ impl Run {
     fn write_server(&self, server: usize, rows: &str) {
         let csv = format!("unix_time,gets,hits,puts,deletes,refused\n1,0,0,0,0,0\n{rows}");
         fs::write(self.0.join(format!("server-node{server}.csv")), csv).unwrap();
+    }
+
+    /// Samples of a server whose clock is so far ahead.
+    fn write_samples(&self, server: usize, ahead_secs: f64) {
+        let samples = samples(1_790_000_000.0 + ahead_secs, 5);
+        let file = self.0.join(format!("resources-node{server}.csv"));
+        fs::write(file, samples.to_csv()).unwrap();
     }
 
     fn merge(&self) -> Results {
@@ -71,6 +81,11 @@ impl Run {
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() - 7]).unwrap();
     }
+}
+
+fn fail(results: &mut Results, reason: &str) {
+    let facts = results.summary.facts.as_mut().unwrap();
+    facts.failures.push(reason.into());
 }
 
 impl Drop for Run {
@@ -178,9 +193,7 @@ fn the_last_row_of_a_server_that_died_may_be_old() {
     let run = Run::new("died");
     run.write_server(0, "2,5600,5600,290,0,0\n");
     let mut cut_off = example(2, 3);
-    cut_off
-        .summary
-        .judge(vec![failed("Server 0 was lost.".into())]);
+    fail(&mut cut_off, "Server 0 was lost.");
     cut_off.summary.per_server[0].unknown.gets = 8192;
     let place = "1/2".into();
     cut_off.summary.flags.insert("client".into(), place);
@@ -224,7 +237,7 @@ fn the_worst_client_decides_and_is_named() {
     let run = Run::new("worst");
     let mut bad = example(2, 3);
     bad.summary.flags.insert("client".into(), "1/2".into());
-    bad.summary.judge(vec![failed("Broken.".into())]);
+    fail(&mut bad, "Broken.");
     run.write_client(1, &bad);
     let merged = run.expect_invalid(&["client-node3: Broken."]);
     assert_eq!(merged.summary.counts.ops(), 6000);
@@ -237,15 +250,10 @@ fn what_all_say_is_said_once() {
         let mut results = example(2, 3);
         let place = format!("{client}/2");
         results.summary.flags.insert("client".into(), place);
-        let own = |rule, reason: &str| Finding {
-            rule,
-            reason: reason.into(),
-        };
-        // What a client says of its own seconds is said anew of all.
-        results.summary.judge(vec![
-            own(Rule::NotVerified, "Unchecked."),
-            own(Rule::Trend, "Rising."),
-        ]);
+        results.summary.facts.as_mut().unwrap().verify = false;
+        // What a file says of itself is nothing.
+        results.summary.findings.clear();
+        results.summary.verdict = Verdict::Valid;
         run.write_client(client, &results);
     }
     let summary = run.merge().summary;
@@ -272,8 +280,7 @@ fn an_early_end_by_hand_may_leave_one_more_second() {
         let mut results = example(2, 3);
         let place = format!("{client}/2");
         results.summary.flags.insert("client".into(), place);
-        let (rule, reason) = (Rule::EndedByHand, "By hand.".into());
-        results.summary.judge(vec![Finding { rule, reason }]);
+        results.summary.facts.as_mut().unwrap().interrupted = true;
         if client == 1 {
             results.series.rows.pop();
             results.latency.intervals.pop();
@@ -303,9 +310,7 @@ fn all_nodes_are_on_the_clock_of_client_0() {
     let run = Run::new("nodes");
     let ahead_secs = 3_600.0;
     for server in 0..2 {
-        let samples = samples(1_790_000_000.0 + ahead_secs, 5);
-        let file = run.0.join(format!("resources-node{server}.csv"));
-        fs::write(file, samples.to_csv()).unwrap();
+        run.write_samples(server, ahead_secs);
     }
     for client in 0..2 {
         let mut results = example(2, 3);
@@ -313,7 +318,7 @@ fn all_nodes_are_on_the_clock_of_client_0() {
         results.summary.flags.insert("client".into(), place);
         for part in &mut results.summary.per_server {
             part.told = Some(Told {
-                on_client_machine: false,
+                on_client_machine: Some(false),
                 busiest_thread: Some(0.25 * (client + 1) as f64),
                 clock: Offset {
                     secs: -ahead_secs,

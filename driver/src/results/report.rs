@@ -6,12 +6,20 @@ use crate::history::check::SectionChecked;
 use crate::results::nodes::{NodeUsage, Role};
 use crate::results::summary::Summary;
 use crate::screen::{counted, grouped};
-use crate::verdict::Verdict;
+use crate::verdict::{Checked, Outcome, Verdict, blind_spot};
 
 /// The readable summary; its last line is `throughput N.NN ops/s`.
 pub(crate) fn report(summary: &Summary) -> String {
     let mut text = String::from("\n");
-    for part in [verdict, figures, histories, servers, nodes, circumstances] {
+    for part in [
+        verdict,
+        figures,
+        histories,
+        servers,
+        nodes,
+        checked,
+        circumstances,
+    ] {
         // Writing to a string cannot fail.
         let _ = part(summary, &mut text);
     }
@@ -21,7 +29,10 @@ pub(crate) fn report(summary: &Summary) -> String {
 
 fn verdict(summary: &Summary, text: &mut String) -> std::fmt::Result {
     match summary.verdict {
-        Verdict::Valid => writeln!(text, "verdict     VALID: every check passed")?,
+        Verdict::Valid => writeln!(
+            text,
+            "verdict     VALID: no rule spoke, and each had what it looks at"
+        )?,
         Verdict::Qualified => writeln!(
             text,
             "verdict     QUALIFIED: true, to be read with this in mind"
@@ -227,6 +238,27 @@ fn nodes(summary: &Summary, text: &mut String) -> std::fmt::Result {
         "threads     part of the window in which the busiest worked: of a client {:.0} %, of a server {server}",
         100.0 * summary.busiest_worker
     )
+}
+
+/// What was checked, on how much, and what that leaves open.
+fn checked(summary: &Summary, text: &mut String) -> std::fmt::Result {
+    let mut label = "checked";
+    for Checked { rule, outcome, on } in &summary.checked {
+        let outcome = match outcome {
+            Outcome::Fine => "fine",
+            Outcome::Spoke => "SPOKE",
+            Outcome::NotMade => "NOT CHECKED",
+            Outcome::NotAsked => "-",
+        };
+        let name = rule.to_string();
+        writeln!(
+            text,
+            "{label:<11} {name:<20} {outcome:<11} {on}; does not see: {}",
+            blind_spot(*rule)
+        )?;
+        label = "";
+    }
+    Ok(())
 }
 
 /// A node with its part in the run, where its name does not tell.

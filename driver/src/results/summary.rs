@@ -11,7 +11,7 @@ use crate::measured::counts::{Counts, Kinds, Offered};
 use crate::measured::latency::{Latencies, LatencyMicros, LatencyPart};
 use crate::observation::host::Host;
 use crate::observation::snapshots::Told;
-use crate::verdict::{Finding, Verdict, verdict_of};
+use crate::verdict::{Checked, Facts, Finding, Judgement, Verdict, verdict_of};
 
 /// Version of the file; it changes when a key changes its meaning or goes away.
 pub(crate) const FORMAT_VERSION: u32 = 2;
@@ -27,6 +27,9 @@ pub(crate) struct Summary {
     pub(crate) reasons: Vec<String>,
     /// The reasons with the rules that gave them.
     pub(crate) findings: Vec<Finding>,
+    /// Every rule: what came of it, on how much it looked.
+    #[serde(default)]
+    pub(crate) checked: Vec<Checked>,
     pub(crate) ops_per_sec: f64,
     pub(crate) reads_per_sec: f64,
     pub(crate) writes_per_sec: f64,
@@ -78,6 +81,9 @@ pub(crate) struct Summary {
     /// The client's clock against that of client 0, whose times are in these files; the bound is the
     /// greatest of all clients.
     pub(crate) clock: Offset,
+    /// What one client's run is judged by; null in a whole run's summary, which is judged by its clients'.
+    #[serde(default)]
+    pub(crate) facts: Option<Facts>,
     /// Clients that are in these figures.
     pub(crate) clients: u32,
     /// Name and value of all that defines the workload, and its fingerprint.
@@ -169,8 +175,14 @@ pub(crate) struct ServerFigures {
 }
 
 impl Summary {
-    /// Takes what was found: verdict, reasons, rules.
-    pub(crate) fn judge(&mut self, mut findings: Vec<Finding>) {
+    /// Takes what was found and on how much: verdict, reasons, rules.
+    pub(crate) fn judge(&mut self, judgement: Judgement) {
+        let Judgement {
+            mut findings,
+            mut checked,
+        } = judgement;
+        checked.sort_by_key(|checked| checked.rule);
+        self.checked = checked;
         findings.sort_by_key(|finding| finding.rule);
         self.verdict = verdict_of(&findings);
         self.reasons = findings
@@ -231,6 +243,7 @@ pub(crate) mod tests {
     use super::super::series::{Row, Series};
     use super::*;
     use crate::measured::statistics::median;
+    use crate::verdict::tests::good;
     use std::time::Duration;
 
     /// A valid client's results: `secs` seconds with 950 reads and 50 writes each, over `servers`
@@ -284,6 +297,7 @@ pub(crate) mod tests {
             verdict: Verdict::Valid,
             reasons: Vec::new(),
             findings: Vec::new(),
+            checked: Vec::new(),
             ops_per_sec: 1000.0,
             reads_per_sec: 950.0,
             writes_per_sec: 50.0,
@@ -322,6 +336,7 @@ pub(crate) mod tests {
             nodes: Vec::new(),
             busiest_worker: 0.5,
             clock: Offset::default(),
+            facts: Some(good()),
             clients: 1,
             workload: BTreeMap::from([("fingerprint".into(), "00".into())]),
             flags: BTreeMap::from([("client".into(), "0/1".into()), ("seed".into(), "1".into())]),

@@ -14,12 +14,12 @@ use crate::measured::interval::Volume;
 use crate::observation::host::Host;
 use crate::observation::snapshots::{Snapshots, Told};
 use crate::results::Results;
-use crate::results::merge::{run_facts, server_parts};
+use crate::results::merge::{of_the_servers, run_facts, server_parts};
 use crate::results::nodes::{NodeSeries, Role};
 use crate::results::series::Series;
 use crate::results::summary::{FORMAT_VERSION, Framing, Hottest, ServerFigures, Summary};
 use crate::run::board::Board;
-use crate::verdict::{Facts, Finding, Node, ServerFacts, Verdict, judge, judge_node, judge_run};
+use crate::verdict::{Facts, Judgement, Node, ServerFacts, Verdict, judge, judge_node, judge_run};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -63,8 +63,9 @@ pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow:
     summary.take_latencies(&latency.total());
     let (checked, history) = recorded.unzip();
     summary.linearizability = checked;
-    let findings = findings(config, &facts, &summary, &series);
-    summary.judge(findings);
+    let judgement = judgement(config, &facts, &summary, &series);
+    summary.facts = Some(facts);
+    summary.judge(judgement);
     Ok(Results {
         history,
         summary,
@@ -173,7 +174,7 @@ fn facts(config: &Config, board: &Board, servers: &[ServerFigures], ending: Endi
 fn server_facts(address: &str, told: Option<Told>) -> ServerFacts {
     ServerFacts {
         address: address.into(),
-        on_client_machine: told.is_some_and(|told| told.on_client_machine),
+        on_client_machine: told.and_then(|told| told.on_client_machine),
         busiest_thread: told.and_then(|told| told.busiest_thread),
     }
 }
@@ -202,6 +203,7 @@ fn summary(
         verdict: Verdict::Valid,
         reasons: Vec::new(),
         findings: Vec::new(),
+        checked: Vec::new(),
         ops_per_sec: rate(counts.ops()),
         reads_per_sec: rate(counts.reads),
         writes_per_sec: rate(counts.writes()),
@@ -228,6 +230,7 @@ fn summary(
         nodes: Vec::new(),
         busiest_worker: facts.busiest_worker,
         clock: Offset::default(),
+        facts: None,
         clients: 1,
         workload: workload(config)?,
         flags: named(config.flags()),
@@ -237,18 +240,21 @@ fn summary(
 }
 
 /// All rules that can be applied here. Several clients' seconds are judged together, when they are merged.
-fn findings(config: &Config, facts: &Facts, summary: &Summary, series: &Series) -> Vec<Finding> {
-    let mut findings = judge(facts);
-    let shared = facts.servers.iter().any(|server| server.on_client_machine);
-    for part in &summary.nodes {
-        let node = Node::new("the client's machine", &part.usage, shared);
-        findings.extend(judge_node(&node));
-    }
+fn judgement(config: &Config, facts: &Facts, summary: &Summary, series: &Series) -> Judgement {
+    let mut judgement = judge(facts);
+    let here = |server: &ServerFacts| server.on_client_machine == Some(true);
+    let usage = summary.nodes.first().map(|node| node.usage);
+    let shared = facts.servers.iter().any(here);
+    judgement.add(judge_node(&Node::new(
+        "the client's machine",
+        usage,
+        shared,
+    )));
     if config.member.clients == 1 {
-        let run = run_facts(series, summary, Vec::new());
-        findings.extend(judge_run(&run));
+        judgement.add(of_the_servers(summary));
+        judgement.add(judge_run(&run_facts(series, summary, Vec::new())));
     }
-    findings
+    judgement
 }
 
 /// Names and values that define the workload, one line that says it all, and the fingerprint.

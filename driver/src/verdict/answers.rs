@@ -1,11 +1,28 @@
 //! Rules about answers: what was read, what was refused or got lost, and both sides' counts.
 
+use super::check::Extent;
 use super::facts::{Facts, RunFacts};
 use crate::measured::counts::{Account, Checks};
 use crate::screen::grouped;
 
+/// All that could have failed.
+pub(super) fn programs(facts: &Facts) -> Extent {
+    let connections = facts.accounts.len();
+    Extent::On(format!(
+        "the client's workers and {connections} connections, from begin to end"
+    ))
+}
+
 pub(super) fn failures(facts: &Facts) -> Option<String> {
     (!facts.failures.is_empty()).then(|| facts.failures.join(" "))
+}
+
+/// The window's operations.
+pub(super) fn operations(facts: &Facts) -> Extent {
+    Extent::On(format!(
+        "{} operations of the window",
+        grouped(facts.counts.ops())
+    ))
 }
 
 pub(super) fn nothing_measured(facts: &Facts) -> Option<String> {
@@ -14,6 +31,19 @@ pub(super) fn nothing_measured(facts: &Facts) -> Option<String> {
          throughput; look for what held the client or the servers up, or measure longer (--secs)."
             .into()
     })
+}
+
+/// The values that were read.
+pub(super) fn values(facts: &Facts) -> Extent {
+    let verified = facts.checks.verified;
+    match (facts.verify, verified) {
+        (false, _) => Extent::NotAsked("--no-verify".into()),
+        (true, 0) => Extent::NotAsked("no value was read".into()),
+        _ => Extent::On(format!(
+            "{} values, every one that was read",
+            grouped(verified)
+        )),
+    }
 }
 
 pub(super) fn wrong_values(facts: &Facts) -> Option<String> {
@@ -68,9 +98,55 @@ pub(super) fn unknown(facts: &Facts) -> Option<String> {
     })
 }
 
+/// The connections whose server told its counts.
+pub(super) fn told_counts(facts: &Facts) -> Extent {
+    let told = facts
+        .accounts
+        .iter()
+        .filter(|account| account.served.is_some());
+    let (told, all) = (told.count(), facts.accounts.len());
+    match told {
+        0 => Extent::NotAsked("no server told its counts".into()),
+        _ => Extent::On(format!("both sides' counts of {told} of {all} connections")),
+    }
+}
+
+/// The connections that could still be asked.
+pub(super) fn whole_connections(facts: &Facts) -> Extent {
+    let whole = facts.accounts.iter().filter(|account| account.is_whole());
+    Extent::On(format!("{} connections that were not lost", whole.count()))
+}
+
+pub(super) fn counts_not_told(facts: &Facts) -> Option<String> {
+    let silent = |account: &&Account| account.is_whole() && account.served.is_none();
+    let silent: Vec<&Account> = facts.accounts.iter().filter(silent).collect();
+    let first = silent.first()?;
+    Some(format!(
+        "Each server must tell what it executed when a connection ends, but on {} of {} connections it \
+         did not (the first is {}), so nobody knows whether both sides counted the same; look at its log.",
+        silent.len(),
+        facts.accounts.len(),
+        first.name
+    ))
+}
+
 /// The first account whose counts do not fit.
 pub(super) fn wrong_counts(facts: &Facts) -> Option<String> {
     facts.accounts.iter().find_map(counts_do_not_fit)
+}
+
+/// What was recorded of the run's operations.
+pub(super) fn histories(facts: &RunFacts) -> Extent {
+    match facts.histories {
+        None => Extent::NotAsked("--check-linearizability was not given".into()),
+        Some(0) => Extent::Missing(
+            "Histories were to be recorded, but there are none; look at the clients' logs.".into(),
+        ),
+        Some(operations) => Extent::On(format!(
+            "{} recorded operations of listed records",
+            grouped(operations)
+        )),
+    }
 }
 
 pub(super) fn not_linearizable(facts: &RunFacts) -> Option<String> {

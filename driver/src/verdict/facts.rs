@@ -1,17 +1,21 @@
 //! What is known of a run when it is judged.
 
 use batchkv_telemetry::Usage;
-use batchkv_workload::{Mix, SkewSample};
+use batchkv_workload::{Bucket, Mix, SkewSample};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::measured::counts::{Account, Checks, Counts, Offered};
 
-/// What is known of a client's run.
-#[derive(Debug, Clone)]
+/// What is known of a client's run. It stands in the client's summary, so that whoever merges the files of
+/// several judges anew.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Facts {
     /// Of the measured window.
     pub(crate) counts: Counts,
+    #[serde(with = "mix")]
     pub(crate) mix: Mix,
     /// The ranks that the client's streams draw.
+    #[serde(with = "skew")]
     pub(crate) skew: SkewSample,
     /// Every record was loaded by this run's clients before anything was read.
     pub(crate) loaded: bool,
@@ -47,6 +51,8 @@ pub(crate) struct RunFacts {
     pub(crate) littles_law_ratio: Option<f64>,
     /// Address and share of all operations of each server.
     pub(crate) shares: Vec<(String, f64)>,
+    /// Operations of the recorded histories that were checked; `None` when none were recorded.
+    pub(crate) histories: Option<u64>,
     /// A recorded history that is not linearizable, in words.
     pub(crate) violation: Option<String>,
 }
@@ -62,11 +68,11 @@ pub(crate) struct Window {
 }
 
 /// What a client learnt of a server.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ServerFacts {
     pub(crate) address: String,
-    /// Whether it is known to run on the client's machine.
-    pub(crate) on_client_machine: bool,
+    /// Whether it runs on the client's machine; `None` when it did not tell its machine.
+    pub(crate) on_client_machine: Option<bool>,
     /// The part of the window, 0 to 1, that its busiest thread was busy; `None` when it is not known.
     pub(crate) busiest_thread: Option<f64>,
 }
@@ -76,17 +82,64 @@ pub(crate) struct ServerFacts {
 pub(crate) struct Node {
     /// For the reason: `the client's machine`, `server-node0`.
     pub(crate) name: String,
-    pub(crate) usage: Usage,
+    /// `None` when nobody looked, or not over the whole window.
+    pub(crate) usage: Option<Usage>,
     /// Whether client and server share it, which is a reason of its own.
     pub(crate) shared: bool,
 }
 
 impl Node {
-    pub(crate) fn new(name: &str, usage: &Usage, shared: bool) -> Self {
+    pub(crate) fn new(name: &str, usage: Option<Usage>, shared: bool) -> Self {
         Self {
             name: name.into(),
-            usage: *usage,
+            usage,
             shared,
         }
+    }
+}
+
+/// A mix as the text that is typed for it.
+mod mix {
+    use super::{Deserialize, Deserializer, Mix, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(mix: &Mix, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(mix)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Mix, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A sample as its buckets: first rank, end, expected share, draws; and its kinds.
+mod skew {
+    use super::{Bucket, Deserialize, Deserializer, Serialize, Serializer, SkewSample};
+
+    type Plain = (Vec<(u64, u64, f64, u64)>, [u64; 5]);
+
+    pub(super) fn serialize<S: Serializer>(
+        sample: &SkewSample,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let plain = |b: &Bucket| (b.first, b.end, b.expected_share, b.observed);
+        let plain: Plain = (sample.buckets.iter().map(plain).collect(), sample.kinds);
+        plain.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<SkewSample, D::Error> {
+        let (buckets, kinds) = Plain::deserialize(deserializer)?;
+        let bucket = |(first, end, expected_share, observed)| Bucket {
+            first,
+            end,
+            expected_share,
+            observed,
+        };
+        Ok(SkewSample {
+            buckets: buckets.into_iter().map(bucket).collect(),
+            kinds,
+        })
     }
 }

@@ -2,7 +2,8 @@
 
 use batchkv_telemetry::Usage;
 
-use super::facts::{Facts, Node, RunFacts};
+use super::check::Extent;
+use super::facts::{Facts, Node, RunFacts, ServerFacts};
 use crate::screen::grouped;
 
 /// A worker's thread that is busy for this part of the time hardly waits for servers.
@@ -24,6 +25,21 @@ const LINK_USE_MAX: f64 = 0.9;
 /// A server's share may be so many times the mean.
 const SHARE_MAX: f64 = 1.1;
 
+/// The threads that were looked at.
+pub(super) fn threads(facts: &Facts) -> Extent {
+    let silent = |server: &&ServerFacts| server.busiest_thread.is_none();
+    match facts.servers.iter().find(silent) {
+        None => Extent::On(format!(
+            "the client's workers and the threads of {} servers",
+            facts.servers.len()
+        )),
+        Some(server) => Extent::Missing(format!(
+            "Server {} did not tell at both ends of the window how busy its threads were; look at its log.",
+            server.address
+        )),
+    }
+}
+
 pub(super) fn clients_limit(facts: &Facts) -> Option<String> {
     let busiest = facts.servers.iter().map(|server| server.busiest_thread);
     let busiest = busiest
@@ -42,11 +58,23 @@ pub(super) fn clients_limit(facts: &Facts) -> Option<String> {
     })
 }
 
+/// The machines that are known.
+pub(super) fn machines(facts: &Facts) -> Extent {
+    let silent = |server: &&ServerFacts| server.on_client_machine.is_none();
+    match facts.servers.iter().find(silent) {
+        None => Extent::On(format!("the machines of {} servers", facts.servers.len())),
+        Some(server) => Extent::Missing(format!(
+            "Server {} did not tell which machine it runs on, so it may be the client's; look at its log.",
+            server.address
+        )),
+    }
+}
+
 pub(super) fn shared_machine(facts: &Facts) -> Option<String> {
     let servers = facts
         .servers
         .iter()
-        .filter(|server| server.on_client_machine);
+        .filter(|server| server.on_client_machine == Some(true));
     let servers: Vec<&str> = servers.map(|server| server.address.as_str()).collect();
     (!servers.is_empty()).then(|| {
         format!(
@@ -58,8 +86,20 @@ pub(super) fn shared_machine(facts: &Facts) -> Option<String> {
     })
 }
 
+/// The window as the node's samples cover it.
+pub(super) fn usage(node: &Node) -> Extent {
+    match &node.usage {
+        Some(usage) => Extent::On(format!("{:.0} s of {}", usage.secs, node.name)),
+        None => Extent::Missing(format!(
+            "What {} used is not known over the whole window: its samples (resources.csv, resources-*.csv) \
+             are missing or do not reach over it; measure with run-cluster.sh, which brings them together.",
+            node.name
+        )),
+    }
+}
+
 pub(super) fn crowded(node: &Node) -> Option<String> {
-    let usage = &node.usage;
+    let usage = node.usage.as_ref()?;
     let cores = usage.cores.max(1) as f64;
     let own_cores = usage.process_cpu_secs / usage.secs;
     let others_cores = usage.user_cores + usage.system_cores - own_cores;
@@ -75,7 +115,8 @@ pub(super) fn crowded(node: &Node) -> Option<String> {
 }
 
 pub(super) fn steal(node: &Node) -> Option<String> {
-    let stolen = node.usage.steal_cores / node.usage.cores.max(1) as f64;
+    let usage = node.usage.as_ref()?;
+    let stolen = usage.steal_cores / usage.cores.max(1) as f64;
     (stolen > STEAL_MAX).then(|| {
         format!(
             "A machine's cores should be its own, but of {} the hypervisor gave {:.1} % of the CPU time to \
@@ -91,7 +132,7 @@ pub(super) fn retransmissions(node: &Node) -> Option<String> {
         retransmissions,
         segments_sent,
         ..
-    } = node.usage;
+    } = node.usage?;
     let part = retransmissions / segments_sent.max(1.0);
     (retransmissions >= RETRANSMISSIONS_MIN && part > RETRANSMISSIONS_MAX).then(|| {
         format!(
@@ -105,14 +146,23 @@ pub(super) fn retransmissions(node: &Node) -> Option<String> {
 }
 
 pub(super) fn link_full(node: &Node) -> Option<String> {
-    (node.usage.link_use > LINK_USE_MAX).then(|| {
+    let link_use = node.usage?.link_use;
+    (link_use > LINK_USE_MAX).then(|| {
         format!(
             "The store should be the limit, but the busiest link of {} moved {:.0} % of its speed in one \
              direction, so the figure is the link's; use shorter values or a faster link.",
             node.name,
-            100.0 * node.usage.link_use
+            100.0 * link_use
         )
     })
+}
+
+/// The servers' shares.
+pub(super) fn shares(facts: &RunFacts) -> Extent {
+    match facts.shares.len() {
+        1 => Extent::NotAsked("there is one server".into()),
+        servers => Extent::On(format!("the shares of {servers} servers")),
+    }
 }
 
 pub(super) fn holds_back(facts: &RunFacts) -> Option<String> {

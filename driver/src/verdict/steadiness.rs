@@ -3,6 +3,7 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+use super::check::Extent;
 use super::facts::{RunFacts, Window};
 use crate::measured::statistics::median;
 use crate::screen::grouped;
@@ -21,6 +22,14 @@ const LITTLE_OFF_MAX: f64 = 0.05;
 /// the shortest block.
 const APART_SECS_MAX: f64 = 0.01;
 
+/// The clients' windows.
+pub(super) fn windows(facts: &RunFacts) -> Extent {
+    match facts.windows.len() {
+        0 | 1 => Extent::NotAsked("there is one client".into()),
+        clients => Extent::On(format!("the windows of {clients} clients")),
+    }
+}
+
 pub(super) fn windows_apart(facts: &RunFacts) -> Option<String> {
     let (first, others) = facts.windows.split_first()?;
     let apart = |window: &&Window| {
@@ -34,6 +43,19 @@ pub(super) fn windows_apart(facts: &RunFacts) -> Option<String> {
          apart by one clock, so their sums are of no common second; look at both logs.",
         first.client, other.client
     ))
+}
+
+/// The window's seconds.
+pub(super) fn seconds(facts: &RunFacts) -> Extent {
+    Extent::On(format!("{} s", facts.ops.len()))
+}
+
+/// The window's blocks of seconds.
+pub(super) fn blocks(facts: &RunFacts) -> Extent {
+    match block_means(&facts.ops) {
+        None => Extent::NotAsked("fewer than ten seconds, or no operations".into()),
+        Some(means) => Extent::On(format!("{} s in {} blocks", facts.ops.len(), means.len())),
+    }
 }
 
 pub(super) fn too_short(facts: &RunFacts) -> Option<String> {
@@ -91,6 +113,14 @@ pub(super) fn trend(facts: &RunFacts) -> Option<String> {
             100.0 * change.abs()
         )
     })
+}
+
+/// Latencies against operations in progress.
+pub(super) fn latencies(facts: &RunFacts) -> Extent {
+    match facts.littles_law_ratio {
+        None => Extent::NotAsked("an open loop".into()),
+        Some(_) => Extent::On(format!("the latencies of {} s", facts.ops.len())),
+    }
 }
 
 pub(super) fn latency_does_not_fit(facts: &RunFacts) -> Option<String> {

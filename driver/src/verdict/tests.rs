@@ -4,7 +4,19 @@ use batchkv_workload::{Options, SkewSample, Spec};
 use super::*;
 use crate::measured::counts::{Account, Checks, Counts, Kinds, Offered};
 
-fn good() -> Facts {
+fn judge(facts: &Facts) -> Vec<Finding> {
+    super::judge(facts).findings
+}
+
+fn judge_run(facts: &RunFacts) -> Vec<Finding> {
+    super::judge_run(facts).findings
+}
+
+fn judge_node(node: &Node) -> Vec<Finding> {
+    super::judge_node(node).findings
+}
+
+pub(crate) fn good() -> Facts {
     let kinds = Kinds {
         gets: 950_000,
         hits: 950_000,
@@ -41,7 +53,7 @@ fn good() -> Facts {
         busiest_worker: 0.95,
         servers: vec![ServerFacts {
             address: "a:1".into(),
-            on_client_machine: false,
+            on_client_machine: Some(false),
             busiest_thread: Some(0.85),
         }],
     }
@@ -136,11 +148,11 @@ fn misses_after_a_complete_load_invalidate() {
     provoke(Rule::Misses, &["6 gets found nothing"], |facts| {
         facts.checks.misses = 6;
     });
-    let mut deleting = good();
-    deleting.checks.misses = 6;
-    deleting.mix = "read=0.95,delete=0.05".parse().unwrap();
-    (deleting.counts.deletes, deleting.counts.updates) = (50_000, 0);
-    assert_eq!(judge(&deleting), []);
+    provoke(Rule::NotChecked, &["misses", "deletes records"], |facts| {
+        facts.checks.misses = 6;
+        facts.mix = "read=0.95,delete=0.05".parse().unwrap();
+        (facts.counts.deletes, facts.counts.updates) = (50_000, 0);
+    });
 }
 
 #[test]
@@ -203,6 +215,62 @@ fn what_only_qualifies() {
     provoke(Rule::RepeatedAnswers, &["--dedup-answers"], |facts| {
         facts.repeated_answers = true;
     });
+}
+
+#[test]
+fn what_could_not_be_looked_at_is_no_proof() {
+    // A server that closes a whole connection without its counts.
+    provoke(
+        Rule::CountsNotTold,
+        &["1 of 1", "a:1, connection 0"],
+        |facts| {
+            facts.accounts[0].served = None;
+        },
+    );
+    assert_eq!(Rule::CountsNotTold.verdict(), Verdict::Invalid);
+    provoke(
+        Rule::NotChecked,
+        &["shared-machine", "a:1", "machine"],
+        |facts| {
+            facts.servers[0].on_client_machine = None;
+        },
+    );
+    provoke(
+        Rule::NotChecked,
+        &["clients-limit", "a:1", "threads"],
+        |facts| {
+            facts.servers[0].busiest_thread = None;
+        },
+    );
+    let unseen = Node::new("node9", None, false);
+    let rules = "crowded, steal, retransmissions, link-full";
+    expect(&judge_node(&unseen), Rule::NotChecked, &[rules, "node9"]);
+    let mut unrecorded = steady();
+    unrecorded.histories = Some(0);
+    expect(
+        &judge_run(&unrecorded),
+        Rule::NotChecked,
+        &["not-linearizable"],
+    );
+}
+
+#[test]
+fn each_rule_tells_on_how_much_it_looked() {
+    let checked = super::judge(&good()).checked;
+    assert_eq!(checked.len(), CLIENT_RULES.len());
+    let line = |rule| checked.iter().find(|checked| checked.rule == rule).unwrap();
+    let values = line(Rule::WrongValues);
+    assert_eq!(values.outcome, Outcome::Fine);
+    assert!(values.on.contains("950,000 values"), "{values:?}");
+    assert_eq!(line(Rule::RateMissed).outcome, Outcome::NotAsked);
+    let mut silent = good();
+    silent.servers[0].on_client_machine = None;
+    let checked = super::judge(&silent).checked;
+    let machine = checked
+        .iter()
+        .find(|c| c.rule == Rule::SharedMachine)
+        .unwrap();
+    assert_eq!(machine.outcome, Outcome::NotMade);
 }
 
 #[test]
@@ -283,9 +351,6 @@ fn busy_clients_and_idle_servers_qualify() {
         facts.servers[0].busiest_thread = Some(0.7);
     });
     let mut facts = good();
-    // A server that does not say may be the limit.
-    facts.servers[0].busiest_thread = None;
-    assert_eq!(judge(&facts), []);
     (facts.busiest_worker, facts.servers[0].busiest_thread) = (0.6, Some(0.5));
     assert_eq!(judge(&facts), []);
 }
@@ -296,7 +361,7 @@ fn a_server_on_the_clients_machine_qualifies() {
         Rule::SharedMachine,
         &["a:1 runs on the client's"],
         |facts| {
-            facts.servers[0].on_client_machine = true;
+            facts.servers[0].on_client_machine = Some(true);
         },
     );
 }
@@ -311,6 +376,7 @@ fn steady() -> RunFacts {
         windows: vec![window("node2", 100.0), window("node3", 100.01)],
         littles_law_ratio: Some(0.98),
         shares: vec![("a:1".into(), 0.52), ("b:1".into(), 0.48)],
+        histories: None,
         violation: None,
     }
 }
@@ -452,12 +518,12 @@ fn idle() -> Node {
         link_use: 0.7,
         ..Usage::default()
     };
-    Node::new("node7", &usage, false)
+    Node::new("node7", Some(usage), false)
 }
 
 fn provoke_node(rule: Rule, words: &[&str], change: impl FnOnce(&mut Usage)) {
     let mut node = idle();
-    change(&mut node.usage);
+    change(node.usage.as_mut().unwrap());
     expect(&judge_node(&node), rule, words);
 }
 
@@ -475,7 +541,8 @@ fn what_a_node_suffers_from_qualifies() {
     });
     // Two of a hundred segments may be anybody's.
     let mut few = idle();
-    (few.usage.segments_sent, few.usage.retransmissions) = (100.0, 2.0);
+    let usage = few.usage.as_mut().unwrap();
+    (usage.segments_sent, usage.retransmissions) = (100.0, 2.0);
     assert_eq!(judge_node(&few), []);
 }
 
@@ -487,16 +554,16 @@ fn a_machine_that_others_keep_busy_qualifies() {
     provoke_node(Rule::Crowded, &["node7", "used 2.1 of 4"], crowd);
     // What client and server take from each other is told elsewhere, and who has idle cores wants none.
     let mut shared = idle();
-    crowd(&mut shared.usage);
+    crowd(shared.usage.as_mut().unwrap());
     shared.shared = true;
     assert_eq!(judge_node(&shared), []);
     let mut free = idle();
-    free.usage.user_cores = 3.7;
+    free.usage.as_mut().unwrap().user_cores = 3.7;
     assert_eq!(judge_node(&free), []);
     // Its own program may take all.
     let mut own = idle();
-    crowd(&mut own.usage);
-    own.usage.process_cpu_secs = 110.0;
+    crowd(own.usage.as_mut().unwrap());
+    own.usage.as_mut().unwrap().process_cpu_secs = 110.0;
     assert_eq!(judge_node(&own), []);
 }
 

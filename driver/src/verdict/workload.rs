@@ -3,6 +3,7 @@
 use batchkv_workload::{Kind, SkewSample};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
+use super::check::Extent;
 use super::facts::Facts;
 use crate::measured::counts::Offered;
 use crate::screen::grouped;
@@ -11,6 +12,42 @@ use crate::screen::grouped;
 const SKEW_P_MAX: f64 = 1e-9;
 /// Part of itself by which a share may be off even then.
 const SKEW_OFF_MAX: f64 = 0.01;
+
+/// What was asked for on the command line.
+pub(super) fn settings(_: &Facts) -> Extent {
+    Extent::On("the run's settings".into())
+}
+
+/// The sample of ranks.
+pub(super) fn drawn(facts: &Facts) -> Extent {
+    Extent::On(format!(
+        "{} ranks, drawn again from the run's own streams",
+        grouped(facts.skew.draws())
+    ))
+}
+
+/// Gets of records that must be there.
+pub(super) fn certain_gets(facts: &Facts) -> Extent {
+    let deletes = facts.mix.share(Kind::Delete) > 0.0;
+    match (facts.loaded, deletes) {
+        (false, _) => Extent::NotAsked("--no-load: what is missing may never have been there".into()),
+        (true, true) => Extent::Missing(
+            "The mix deletes records, so that a get that finds nothing may be right; look at the hit rate.".into(),
+        ),
+        (true, false) => {
+            let gets = facts.counts.hits + facts.counts.misses;
+            Extent::On(format!("{} gets of the window, every one", grouped(gets)))
+        }
+    }
+}
+
+/// An open loop's arrivals.
+pub(super) fn arrivals(facts: &Facts) -> Extent {
+    match facts.offered {
+        None => Extent::NotAsked("a closed loop".into()),
+        Some(offered) => Extent::On(format!("{} arrivals", grouped(offered.intended))),
+    }
+}
 
 pub(super) fn wrong_mix(facts: &Facts) -> Option<String> {
     let wrong = facts.mix.check(&facts.counts.by_kind()).err()?;

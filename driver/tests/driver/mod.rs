@@ -219,6 +219,15 @@ pub fn outcome(output: Output) -> (i32, String, String) {
     )
 }
 
+/// What a rule said in a run.
+pub fn reasons(summary: &serde_json::Value, rule: &str) -> Vec<String> {
+    let findings = summary["findings"].as_array().unwrap();
+    let of_rule = findings.iter().filter(|finding| finding["rule"] == rule);
+    of_rule
+        .map(|finding| finding["reason"].as_str().unwrap().into())
+        .collect()
+}
+
 /// A directory of the test's own, removed at its end.
 pub struct Scratch(PathBuf);
 
