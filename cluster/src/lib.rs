@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A student who knows Raft finds here what a lecture calls "the state machine". Where to start:
-//! [`mod@proposal`] (what is replicated), [`streams`] (why sending again is safe), [`placement`] (which server
+//! [`mod@proposal`] (what is replicated), [`streams`] (why sending again is safe), [`directory`] (what the cluster
+//! has agreed on about itself), [`placement`] (which server
 //! should hold what).
 //!
 //! All of it is plain synchronous code on bytes and values: no I/O, no clock, no thread, no task.
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod codec;
+pub mod directory;
 pub mod limits;
 pub mod outcome;
 pub mod placement;
@@ -23,6 +25,7 @@ pub mod proposal;
 pub mod streams;
 
 pub use codec::Malformed;
+pub use directory::Directory;
 pub use outcome::{Outcome, Outcomes, Refused};
 pub use proposal::{Proposal, Write, WriteSet};
 pub use streams::{Admission, Sequence, Streams};

@@ -1,7 +1,9 @@
 //! Every bound of the crate, in one place.
 
 use batchkv_protocol::limits::FRAME_OVERHEAD_BYTES_MAX;
-pub use batchkv_protocol::limits::{KEY_BYTES_MAX, OPERATIONS_PER_GROUP_MAX};
+pub use batchkv_protocol::limits::{
+    ADDRESS_BYTES_MAX, KEY_BYTES_MAX, OPERATIONS_PER_GROUP_MAX, PARTITIONS_MAX, SERVERS_MAX,
+};
 use std::time::Duration;
 
 /// Bytes of the version behind each stored value.
@@ -22,6 +24,11 @@ pub const NUMBERS_AHEAD_MAX: u64 = 1024;
 pub const STREAM_BYTES_MAX: usize = 256 << 10;
 /// From this on no stream of the partition takes a further group, in bytes of memory.
 pub const STREAMS_BYTES_MAX: usize = 16 << 20;
+
+/// Most replicas of a partition that can be wanted.
+pub const REPLICAS_MAX: u32 = 7;
+/// Partitions of a cluster when nobody says otherwise.
+pub const PARTITIONS_DEFAULT: u32 = 16;
 
 const _: () = {
     assert!(STREAM_BYTES_MAX < STREAMS_BYTES_MAX);
