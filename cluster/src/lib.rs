@@ -8,9 +8,9 @@
 //! ```
 //!
 //! A student who knows Raft finds here what a lecture calls "the state machine". Where to start:
-//! [`mod@proposal`] (what is replicated), [`streams`] (why sending again is safe), [`directory`] (what the cluster
-//! has agreed on about itself), [`placement`] (which server
-//! should hold what).
+//! [`mod@proposal`] (what is replicated), [`streams`] (why sending again is safe), [`directory`] (what the
+//! cluster has agreed on about itself), [`placement`] (which server should hold what), [`mod@map`] and [`gossip`] (what
+//! clients are told, and servers each other).
 //!
 //! All of it is plain synchronous code on bytes and values: no I/O, no clock, no thread, no task.
 
@@ -18,7 +18,9 @@
 
 mod codec;
 pub mod directory;
+pub mod gossip;
 pub mod limits;
+pub mod map;
 pub mod outcome;
 pub mod placement;
 pub mod proposal;
