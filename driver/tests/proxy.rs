@@ -7,14 +7,14 @@ mod driver;
 
 use batchkv_client::protocol::{Answer, AnswerFrame};
 use batchkv_workload::{KeyBuf, KeyStyle, Witness, values};
-use driver::{SMALL, Scratch, Server, client};
+use driver::{SMALL, Scratch, Server, client, reasons};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// First bytes of the bodies that are changed, see `batchkv_protocol::frame`.
 const TAG_REQUEST: u8 = 5;
@@ -39,6 +39,8 @@ enum Fault {
     DelaysAnswers,
     /// Lets no answer through in the first part of each second.
     StallsAnswers,
+    /// Lets no answer through for [`LONG_STALL`], from [`UNTIL_LONG_STALL`] behind the first value on.
+    StallsAtTheEnd,
     /// Values in small answers, which are those behind the window, by the first seen of their keys.
     MakesAnswersStale,
     /// Ends the connection instead of answering.
@@ -52,6 +54,10 @@ const SMALL_FRAME_BYTES: usize = 8 * VALUE_ANSWER_BYTES + 64;
 const DELAY: Duration = Duration::from_millis(20);
 /// How long each second's stall is.
 const STALL: Duration = Duration::from_millis(200);
+
+/// A warm-up of 1 s and a window of 2 s, all but its last half second.
+const UNTIL_LONG_STALL: Duration = Duration::from_millis(2500);
+const LONG_STALL: Duration = Duration::from_secs(3);
 
 impl Fault {
     fn tag(self) -> u8 {
@@ -69,7 +75,7 @@ impl Fault {
         };
         frame.get(4) == Some(&self.tag())
             && match self {
-                Self::CorruptsAnswers => value(1),
+                Self::CorruptsAnswers | Self::StallsAtTheEnd => value(1),
                 Self::SwapsAnswers => value(1) && value(2),
                 // A get would end with a key, which is a decimal number here.
                 Self::CorruptsRequests => {
@@ -104,6 +110,10 @@ impl Fault {
                 thread::sleep(DELAY);
                 Ok(frame)
             }
+            Self::StallsAtTheEnd => {
+                thread::sleep(memory.long_stall());
+                Ok(frame)
+            }
             Self::StallsAnswers => {
                 thread::sleep(STALL.saturating_sub(since_second()));
                 Ok(frame)
@@ -124,11 +134,23 @@ fn since_second() -> Duration {
 struct Memory {
     /// Frames that could be changed.
     seen: AtomicUsize,
+    /// When the first value came by.
+    begin: OnceLock<Instant>,
     /// By record.
     first_values: Mutex<HashMap<u64, Vec<u8>>>,
 }
 
 impl Memory {
+    /// How long a frame has to wait for the long stall's end.
+    fn long_stall(&self) -> Duration {
+        let since = self.begin.get_or_init(Instant::now).elapsed();
+        let end = UNTIL_LONG_STALL + LONG_STALL;
+        match (UNTIL_LONG_STALL..end).contains(&since) {
+            true => end - since,
+            false => Duration::ZERO,
+        }
+    }
+
     /// Every value of a sampled record becomes the first one that came by.
     fn make_stale(&self, frame: &mut [u8]) {
         let mut first_values = self.first_values.lock().unwrap();
@@ -201,8 +223,12 @@ fn forward(
         from.read_exact(&mut frame[4..])?;
         if fault.fits(&frame) {
             let number = memory.seen.fetch_add(1, Ordering::Relaxed) + 1;
-            let always = [Fault::DelaysAnswers, Fault::StallsAnswers].contains(&fault);
-            if always || number.is_multiple_of(CHANGED_ONE_IN) {
+            let always = [
+                Fault::DelaysAnswers,
+                Fault::StallsAnswers,
+                Fault::StallsAtTheEnd,
+            ];
+            if always.contains(&fault) || number.is_multiple_of(CHANGED_ONE_IN) {
                 frame = fault.change(frame, memory)?;
             }
         }
@@ -327,4 +353,33 @@ fn an_open_loop_shows_a_stall_that_a_closed_one_hides() {
         "{closed}"
     );
     assert_eq!(closed["offered"], serde_json::Value::Null);
+}
+
+/// The last quarter of the window's arrivals waits for the end of a stall that is behind the window: each of
+/// them counts with what it took, 2.5 to 3 s.
+#[test]
+fn arrivals_that_are_answered_behind_the_window_count_with_their_time() {
+    let flags = "--records 5000 --batch-size 256 --tasks 4 --threads 2 --secs 2 --warmup-secs 1";
+    let (code, summary) = run_with(Fault::StallsAtTheEnd, &format!("{flags} --rate 2000"));
+    assert_eq!(code, 0, "{summary}");
+    let offered = &summary["offered"];
+    assert_eq!(offered["intended"], 4_000);
+    let arrived = offered["arrived"].as_u64().unwrap();
+    assert!(arrived.abs_diff(4_000) <= 4, "{offered}");
+    // Nothing was given up: the backlog of the stall was sent behind it.
+    assert_eq!(
+        (&offered["dropped"], &offered["unanswered"]),
+        (&0.into(), &0.into())
+    );
+    let late = offered["late"].as_u64().unwrap();
+    assert!((500..2_000).contains(&late), "{offered}");
+    let p90_us = summary["latency_us"]["p90"].as_f64().unwrap();
+    assert!(p90_us > 2e6, "{summary}");
+    assert!(
+        summary["latency_us"]["p50"].as_f64().unwrap() < 1e6,
+        "{summary}"
+    );
+    // What was in progress at the window's end weighs too much for Little's law.
+    let said = reasons(&summary, "latency-does-not-fit");
+    assert_eq!(said.len(), 1, "{summary}");
 }

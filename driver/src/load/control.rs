@@ -134,6 +134,7 @@ async fn work(
         accounts,
         checks: tally.checks,
         examples: std::mem::take(&mut tally.examples),
+        rest: worker.is_open_loop.then(|| Box::new(tally.take_rest())),
         recording: recorder.map(|recorder| (index, recorder.borrow_mut().finish())),
     }));
 }

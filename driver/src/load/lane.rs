@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 /// How many of a task's requests to a server are unanswered, and who waits for there to be fewer.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub(crate) struct Lane {
     /// The worker's connection that the lane uses.
     pub(crate) link: usize,
     unanswered: Cell<usize>,
+    /// When a request ended last.
+    room_since: Cell<Instant>,
     waiting: RefCell<Option<Waker>>,
 }
 
@@ -21,6 +24,7 @@ impl Lane {
             server,
             link,
             unanswered: Cell::new(0),
+            room_since: Cell::new(Instant::now()),
             waiting: RefCell::new(None),
         }
     }
@@ -48,8 +52,14 @@ impl Lane {
         self.unanswered.set(self.unanswered.get() + 1);
     }
 
+    /// When a request ended last: since then there has been room for another.
+    pub(crate) fn room_since(&self) -> Instant {
+        self.room_since.get()
+    }
+
     /// A request has ended.
     pub(crate) fn leave(&self) {
+        self.room_since.set(Instant::now());
         self.unanswered.set(self.unanswered.get() - 1);
         if let Some(waiting) = self.waiting.take() {
             waiting.wake();

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use batchkv_workload::Floor;
 
+use crate::load::starts::Starts;
 use crate::load::step::Step;
 
 /// What is remembered of a step on a watched record, from its sending to its answer.
@@ -37,7 +38,16 @@ pub(crate) struct RequestMemory {
     /// Ordered by index.
     pub(crate) notes: Vec<Noted>,
     pub(crate) frames: Vec<Frame>,
+    /// A closed loop's: when the steps' operations began.
+    pub(crate) starts: Starts,
+    /// An open loop's: when each step was to arrive, in nanoseconds since the schedule's zero, or [`TAKEN`].
+    pub(crate) intended: Vec<u64>,
+    /// An open loop's: steps whose answers came since the last frame's end.
+    pub(crate) fresh: Vec<u32>,
 }
+
+/// In the place of a step's time once its latency was noted.
+pub(crate) const TAKEN: u64 = u64::MAX;
 
 impl RequestMemory {
     /// Empties it, and keeps the room.
@@ -45,5 +55,8 @@ impl RequestMemory {
         self.steps.clear();
         self.notes.clear();
         self.frames.clear();
+        self.starts.clear();
+        self.intended.clear();
+        self.fresh.clear();
     }
 }

@@ -5,6 +5,7 @@ use batchkv_protocol::PartitionMap;
 use crate::history::recorder::Recording;
 use crate::load::tally::Closed;
 use crate::measured::counts::{Account, Checks};
+use crate::measured::interval::Interval;
 
 /// What a worker says.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct WorkerTotals {
     pub(crate) accounts: Vec<(usize, Account)>,
     pub(crate) checks: Checks,
     pub(crate) examples: Vec<String>,
+    /// What belongs to an open loop's window beyond its whole seconds.
+    pub(crate) rest: Option<Box<Interval>>,
     /// The worker's number, and what it recorded of listed records.
     pub(crate) recording: Option<(usize, Recording)>,
 }

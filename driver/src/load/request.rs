@@ -3,6 +3,7 @@
 //! Nothing is allocated per operation, and nothing per request either once enough have been in flight:
 //! the memory of an ended request is the next one's.
 
+use std::mem;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -13,22 +14,26 @@ use batchkv_workload::{KeyBuf, Stamp, Witness};
 
 use crate::history::recorder::{Deed, Sending};
 use crate::load::lane::Lane;
-use crate::load::memory::{Frame, Note, Noted, RequestMemory};
-use crate::load::starts::Starts;
+use crate::load::memory::{Frame, Note, Noted, RequestMemory, TAKEN};
 use crate::load::step::{Step, StepKind, wire_key};
-use crate::load::tally::Gain;
+use crate::load::tally::{Gain, Stage, Tally};
 use crate::load::worker::Worker;
 use crate::measured::counts::Kinds;
-use crate::measured::latency::{Latencies, LatencyPart};
+use crate::measured::latency::{Latencies, LatencyPart, Way};
+
+/// A frame's operations are told in groups that span this part of their latency.
+const GROUPS_IN_TOTAL: u32 = 100;
+/// And this part of the longest fill.
+const GROUPS_IN_FILL: u32 = 64;
 
 /// A request on its way.
 pub(crate) struct Request {
     worker: Rc<Worker>,
     lane: Rc<Lane>,
-    /// When its operations were generated.
-    starts: Starts,
-    /// When its buffer was closed.
-    closed: Instant,
+    /// When it was full, or its oldest operation had waited long enough.
+    ready: Instant,
+    /// Zero of the schedule by which its operations arrived; `None` in a closed loop.
+    schedule_begin: Option<Instant>,
     sending: Sending,
     memory: RequestMemory,
     /// Steps that were answered.
@@ -42,21 +47,21 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// A request of the steps in `memory` for the server of `lane`, of operations that began at `starts`
-    /// in a buffer that was closed at `closed`.
+    /// A request of the steps in `memory` for the server of `lane`, which was ready to be sent at `ready`.
+    /// Operations that arrived by a schedule did so in time since `schedule_begin`.
     pub(crate) fn new(
         worker: Rc<Worker>,
         lane: Rc<Lane>,
         memory: RequestMemory,
-        starts: Starts,
-        closed: Instant,
+        ready: Instant,
+        schedule_begin: Option<Instant>,
     ) -> Self {
         let sending = worker.sending();
         Self {
             worker,
             lane,
-            starts,
-            closed,
+            ready,
+            schedule_begin,
             sending,
             memory,
             answered_steps: 0,
@@ -218,9 +223,9 @@ impl Request {
         });
     }
 
-    /// Notes the latencies of `operations` that `steps` answers at `now` completed. The answers are taken
-    /// to come in send order: where groups overtake each other inside a batch, its frames' queue and
-    /// service times change places, and their sums stay.
+    /// Notes the latencies of a closed loop's `operations` that `steps` answers at `now` completed. The
+    /// answers are taken to come in send order: where groups overtake each other inside a batch, its
+    /// frames' queue and service times change places, and their sums stay.
     fn take_times(
         &mut self,
         now: Instant,
@@ -228,12 +233,18 @@ impl Request {
         operations: u64,
         latencies: &mut Latencies,
     ) {
-        let closed = self.closed;
-        self.starts.take(operations, |start, count| {
-            let fill = closed.saturating_duration_since(start);
-            latencies.record(LatencyPart::Fill, fill, count);
-            let total = now.saturating_duration_since(start);
-            latencies.record(LatencyPart::Total, total, count);
+        let ready = self.ready;
+        self.memory.starts.take(operations, |taken| {
+            let exact = ready.saturating_duration_since(taken.from) / GROUPS_IN_FILL;
+            taken.groups(exact, |start, count| {
+                let fill = ready.saturating_duration_since(start);
+                latencies.record(LatencyPart::Fill, fill, count);
+            });
+            let exact = now.saturating_duration_since(taken.from) / GROUPS_IN_TOTAL;
+            taken.groups(exact, |start, count| {
+                let total = now.saturating_duration_since(start);
+                latencies.record(LatencyPart::Total, total, count);
+            });
         });
         let (mut begin, end) = (self.answered_steps, self.answered_steps + steps);
         self.answered_steps = end;
@@ -247,16 +258,79 @@ impl Request {
             // A read-modify-write is two steps.
             let of_frame = frame.end.min(end) - begin;
             let count = left * of_frame as u64 / (end - begin) as u64;
-            let queue = frame.written.saturating_duration_since(closed);
+            let [_, queue, service] = self.way(now, frame).parts(ready);
             latencies.record(LatencyPart::Queue, queue, count);
-            let service = now.saturating_duration_since(frame.written);
-            latencies.record(LatencyPart::Service, service, count);
-            if let Some(server) = self.server_time {
-                latencies.record(LatencyPart::Server, server, count);
-                latencies.record(LatencyPart::Network, service.saturating_sub(server), count);
-            }
+            self.take_service(service, count, latencies);
             left -= count;
             begin += of_frame;
+        }
+    }
+
+    fn way(&self, now: Instant, frame: &Frame) -> Way {
+        Way {
+            ready: self.ready,
+            written: frame.written,
+            answered: now,
+        }
+    }
+
+    fn take_service(&self, service: Duration, count: u64, latencies: &mut Latencies) {
+        latencies.record(LatencyPart::Service, service, count);
+        if let Some(server) = self.server_time {
+            latencies.record(LatencyPart::Server, server, count);
+            latencies.record(LatencyPart::Network, service.saturating_sub(server), count);
+        }
+    }
+
+    /// Notes the latencies of an open loop's operations whose answers came by `now`: each from its own
+    /// intended time, if that is in the window.
+    fn take_own_times(&mut self, now: Instant, begin: Instant, tally: &mut Tally) {
+        let span = tally.span();
+        let (arrivals, latencies) = tally.arrivals();
+        let fresh = mem::take(&mut self.memory.fresh);
+        for index in fresh.iter().map(|&index| index as usize) {
+            let nanos = mem::replace(&mut self.memory.intended[index], TAKEN);
+            let start = begin + Duration::from_nanos(nanos);
+            if !self.memory.steps[index].is_operation() || !counts(start, span) {
+                continue;
+            }
+            let frames = &self.memory.frames;
+            let frame = frames.partition_point(|frame| frame.end <= index);
+            let Some(frame) = frames.get(frame) else {
+                continue;
+            };
+            let [fill, queue, service] = self.way(now, frame).parts(start);
+            latencies.record(LatencyPart::Fill, fill, 1);
+            latencies.record(LatencyPart::Queue, queue, 1);
+            self.take_service(service, 1, latencies);
+            latencies.record(LatencyPart::Total, now.saturating_duration_since(start), 1);
+            arrivals.late += u64::from(span.is_some_and(|(_, end)| now >= end));
+        }
+        self.memory.fresh = fresh;
+        self.memory.fresh.clear();
+    }
+
+    /// What an open loop gives up took at least until now.
+    fn give_up_times(&mut self, sent: usize) {
+        let Some(begin) = self.schedule_begin else {
+            return;
+        };
+        let now = Instant::now();
+        self.worker.close_seconds(now);
+        let mut tally = self.worker.tally.borrow_mut();
+        let span = tally.span();
+        let (arrivals, latencies) = tally.arrivals();
+        let times = self.memory.steps.iter().zip(&self.memory.intended);
+        for (index, (step, &nanos)) in times.enumerate() {
+            let start = begin + Duration::from_nanos(nanos.min(u64::MAX / 2));
+            if nanos == TAKEN || !step.is_operation() || !counts(start, span) {
+                continue;
+            }
+            latencies.record(LatencyPart::Total, now.saturating_duration_since(start), 1);
+            match index < sent {
+                true => arrivals.unanswered += 1,
+                false => arrivals.dropped += 1,
+            }
         }
     }
 
@@ -277,6 +351,11 @@ impl Request {
             deletes: asked.deletes - self.answered.deletes,
         }
     }
+}
+
+/// Whether an arrival is of the window, as far as that is known.
+fn counts(start: Instant, span: Option<(Instant, Instant)>) -> bool {
+    span.is_none_or(|(begin, end)| begin <= start && start < end)
 }
 
 impl Exchange for Request {
@@ -327,6 +406,9 @@ impl Exchange for Request {
         let step = self.memory.steps[index];
         let kind = step.kind();
         kind.operation().check(&answer)?;
+        if self.schedule_begin.is_some() {
+            self.memory.fresh.push(index as u32);
+        }
         match answer {
             Answer::Value(value) => {
                 self.answered.gets += 1;
@@ -362,12 +444,18 @@ impl Exchange for Request {
 
     fn answered(&mut self, operations: usize) {
         let now = Instant::now();
-        let gain = std::mem::take(&mut self.gain);
+        let gain = mem::take(&mut self.gain);
         let worker = Rc::clone(&self.worker);
         worker.close_seconds(now);
         let mut tally = worker.tally.borrow_mut();
+        let stage = tally.stage();
         let latencies = tally.add(now, self.lane.server, &gain);
-        self.take_times(now, operations, gain.counts.ops(), latencies);
+        match self.schedule_begin {
+            Some(begin) => self.take_own_times(now, begin, &mut tally),
+            // Behind a closed loop's window nothing is timed.
+            None if stage == Stage::Over => {}
+            None => self.take_times(now, operations, gain.counts.ops(), latencies),
+        }
         drop(tally);
         if let Some(recorder) = &worker.recorder {
             recorder.borrow_mut().frame(now);
@@ -378,6 +466,7 @@ impl Exchange for Request {
         if let Err(lost) = outcome {
             let unknown = self.unanswered(lost.sent);
             self.record_unknown(lost.sent);
+            self.give_up_times(lost.sent);
             self.worker
                 .lost(self.lane.server, self.lane.link, &unknown, &lost.cause);
         }

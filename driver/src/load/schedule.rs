@@ -9,6 +9,11 @@ use crate::command::offer::{Arrivals, Offer};
 /// LatencyPart of the random stream's name, so that arrivals share no stream with operations.
 const ARRIVALS_STREAM: u64 = 0x6172_7269_7661_6c73;
 
+/// Poisson arrivals that are passed one by one.
+const EACH_PASSED_MAX: f64 = 1e6;
+/// Groups in which many arrivals are passed: each is a thousandth of the time that they cover.
+const PASSED_GROUPS: u64 = 1000;
+
 /// One task's arrivals.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
@@ -61,24 +66,34 @@ impl Schedule {
         };
     }
 
-    /// Passes over the arrivals up to `now`, and gives their number; of Poisson arrivals the expected
-    /// one: what comes later does not depend on it.
-    pub(crate) fn skip(&mut self, now: Duration) -> u64 {
-        let late_nanos = now.as_nanos() as f64 - self.next_nanos;
-        if late_nanos < 0.0 {
-            return 0;
+    /// Passes over the arrivals before `until`, evenly in groups: `each` gets when a group's middle arrives
+    /// and how many are in it. Of so many Poisson arrivals that counting them would take long it is the expected
+    /// number.
+    pub(crate) fn pass(&mut self, until: Duration, mut each: impl FnMut(Duration, u64)) {
+        let until_nanos = until.as_nanos() as f64;
+        let expected = (until_nanos - self.next_nanos) / self.gap_nanos;
+        if self.arrivals == Arrivals::Poisson && expected < EACH_PASSED_MAX {
+            while self.next_nanos < until_nanos {
+                each(self.next(), 1);
+                self.advance();
+            }
+            return;
         }
-        let others = late_nanos / self.gap_nanos;
-        let skipped = match self.arrivals {
-            Arrivals::Constant => others as u64 + 1,
-            Arrivals::Poisson => others.round() as u64 + 1,
-        };
-        self.count += skipped;
+        let count = expected.max(0.0).ceil() as u64;
+        let groups = count.min(PASSED_GROUPS);
+        let mut before = 0;
+        for group in 0..groups {
+            let end = (u128::from(count) * u128::from(group + 1) / u128::from(groups)) as u64;
+            let middle = (before + end - 1) as f64 / 2.0;
+            let nanos = self.next_nanos + self.gap_nanos * middle;
+            each(Duration::from_nanos(nanos as u64), end - before);
+            before = end;
+        }
+        self.count += count;
         self.next_nanos = match self.arrivals {
             Arrivals::Constant => self.first_nanos + self.count as f64 * self.gap_nanos,
-            Arrivals::Poisson => now.as_nanos() as f64 + self.random_gap(),
+            Arrivals::Poisson => until_nanos + self.random_gap(),
         };
-        skipped
     }
 
     fn random_gap(&mut self) -> f64 {
@@ -131,16 +146,33 @@ mod tests {
         assert_eq!(late.later(11), late.next() + Duration::from_millis(10));
     }
 
+    /// Passes what arrives before `millis`; number and mean time in milliseconds.
+    fn pass(schedule: &mut Schedule, millis: u64) -> (u64, f64) {
+        let (mut all, mut sum) = (0, 0.0);
+        schedule.pass(Duration::from_millis(millis), |at, count| {
+            all += count;
+            sum += at.as_secs_f64() * 1e3 * count as f64;
+        });
+        (all, sum / all as f64)
+    }
+
     #[test]
-    fn skipped_arrivals_are_counted_and_the_rest_stays_in_time() {
+    fn passed_arrivals_are_counted_with_their_times_and_the_rest_stays_in_time() {
         let mut constant = schedule(Arrivals::Constant, 0, 1);
-        assert_eq!(constant.skip(Duration::from_micros(2_500)), 3);
-        assert_eq!(constant.skip(Duration::from_micros(2_600)), 0);
+        assert_eq!(pass(&mut constant, 3), (3, 1.0));
+        assert_eq!(pass(&mut constant, 3).0, 0);
         assert_eq!(constant.next(), Duration::from_millis(3));
+        let (many, mean) = pass(&mut constant, 5_000_003);
+        assert_eq!(many, 5_000_000);
+        assert!((mean / 2_500_002.5 - 1.0).abs() < 1e-6, "{mean}");
+        // One by one they are the arrivals that would have been taken.
         let mut poisson = schedule(Arrivals::Poisson, 0, 1);
-        let skipped = poisson.skip(Duration::from_secs(100));
-        assert!((99_900..=100_001).contains(&skipped), "{skipped}");
-        assert!(poisson.next() > Duration::from_secs(100));
+        let mut twin = poisson.clone();
+        let (passed, _) = pass(&mut poisson, 100_000);
+        let taken = take(&mut twin, passed as usize);
+        assert!(taken[passed as usize - 1] < 100.0 && twin.next() >= Duration::from_secs(100));
+        let (expected, _) = pass(&mut poisson, 2_100_000);
+        assert!(expected.abs_diff(2_000_000) < 10, "{expected}");
     }
 
     #[test]

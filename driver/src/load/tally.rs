@@ -8,7 +8,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use crate::measured::counts::{Checks, Counts};
-use crate::measured::interval::{Interval, Volume};
+use crate::measured::interval::{ArrivalCounts, Interval, Volume};
 use crate::measured::latency::Latencies;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -42,6 +42,9 @@ pub(crate) struct Tally {
     seconds: u64,
     /// When the window begins, and its seconds, once that is known.
     window: Option<(Instant, u64)>,
+    /// The window from begin to end, once that is known, also when it is over.
+    span: Option<(Instant, Instant)>,
+    /// The open second; behind the window what is left of it.
     open: Interval,
     /// Moved before the open second.
     volume_before: Volume,
@@ -72,6 +75,7 @@ impl Tally {
             stage_start: now,
             seconds: 0,
             window: None,
+            span: None,
             open: Interval::new(servers),
             volume_before: Volume::default(),
             in_progress: 0,
@@ -99,12 +103,30 @@ impl Tally {
     /// Lets the warm-up become the measured window of `secs` seconds at `start`.
     pub(crate) fn measure(&mut self, start: Instant, secs: u64) {
         self.window = Some((start, secs));
+        self.span = Some((start, start + SECOND * secs as u32));
     }
 
-    /// Ends the window early; the open second is dropped.
-    pub(crate) fn stop(&mut self) {
+    /// Ends the window early, at `now`; the open second is none of its seconds.
+    pub(crate) fn stop(&mut self, now: Instant) {
+        self.end();
+        self.span = self.span.map(|(start, end)| (start, end.min(now)));
+    }
+
+    fn end(&mut self) {
         self.stage = Stage::Over;
         self.window = None;
+    }
+
+    /// The measured window from begin to end, once it is known.
+    pub(crate) fn span(&self) -> Option<(Instant, Instant)> {
+        self.span
+    }
+
+    /// What belongs to an open loop's window beyond its whole seconds: arrivals that were answered, or
+    /// given up, behind its end.
+    pub(crate) fn take_rest(&mut self) -> Interval {
+        let empty = Interval::new(self.open.server_ops.len());
+        mem::replace(&mut self.open, empty)
     }
 
     fn second_end(&self) -> Instant {
@@ -141,7 +163,7 @@ impl Tally {
             Some((start, _)) if self.stage == Stage::WarmUp && boundary == start => {
                 (self.stage, self.stage_start, self.seconds) = (Stage::Measured, start, 0);
             }
-            Some((_, secs)) if self.stage == Stage::Measured && self.seconds == secs => self.stop(),
+            Some((_, secs)) if self.stage == Stage::Measured && self.seconds == secs => self.end(),
             _ => {}
         }
         Some(closed)
@@ -151,16 +173,18 @@ impl Tally {
     pub(crate) fn generated(&mut self, now: Instant, operations: u64, ago_nanos: u128) {
         self.progress(now);
         self.open.progress_nanos += ago_nanos;
-        self.open.arrived += operations;
         self.in_progress += operations;
     }
 
-    /// Notes operations that were not generated because too many were in flight.
-    pub(crate) fn dropped(&mut self, operations: u64) {
-        self.open.dropped += operations;
+    /// What became of an open loop's arrivals, and their latencies.
+    pub(crate) fn arrivals(&mut self) -> (&mut ArrivalCounts, &mut Latencies) {
+        (&mut self.open.arrivals, &mut self.open.latencies)
     }
 
     fn progress(&mut self, now: Instant) {
+        if self.stage == Stage::Over {
+            return;
+        }
         let span = now.saturating_duration_since(self.progress_end);
         self.open.progress_nanos += u128::from(self.in_progress) * span.as_nanos();
         self.progress_end += span;
@@ -284,7 +308,9 @@ mod tests {
                     continue;
                 };
                 tally.add(at, 0, &gain(operations));
-                starts.take(operations, |start, count| latencies.record(LatencyPart::Total, at - start, count));
+                starts.take(operations, |taken| taken.groups(MICRO, |start, count| {
+                    latencies.record(LatencyPart::Total, at - start, count);
+                }));
             }
             let closed = tally.close(t0 + SECOND, Volume::default()).unwrap();
             let total = latencies.of(LatencyPart::Total);

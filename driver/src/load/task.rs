@@ -12,16 +12,17 @@ use std::time::{Duration, Instant};
 
 use batchkv_workload::random::Random;
 use batchkv_workload::{Identity, KeyBuf, Kind, LoadOrder, Operation, Phase, Stream};
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout_at};
 
 use crate::load::lane::Lane;
 use crate::load::links::Links;
-use crate::load::pacing::Pacing;
+use crate::load::pacing::{Open, Pacing};
 use crate::load::request::Request;
 use crate::load::starts::Starts;
 use crate::load::step::{Step, StepKind, wire_key};
 use crate::load::tally::Stage;
 use crate::load::worker::Worker;
+use crate::measured::latency::LatencyPart;
 
 /// Least operations in a request of the load: small batches are for latencies, which nobody measures
 /// while loading.
@@ -33,6 +34,9 @@ const DRAWN_AHEAD: usize = 32;
 
 /// Longest sleep, so that a worker's stop is seen soon.
 const IDLE_TIME_MAX: Duration = Duration::from_millis(50);
+/// Behind the window's end, and the longest wait for a batch to fill, an open loop has so long to send what
+/// arrived in the window.
+pub(crate) const CATCH_UP_TIME: Duration = Duration::from_secs(5);
 /// The closing part of a run: its tasks a worker, the operations of each, and those in a batch.
 pub(crate) const CLOSING_TASKS: usize = 2;
 const CLOSING_OPERATIONS: usize = 4096;
@@ -110,8 +114,10 @@ pub(crate) struct Task {
 struct Buffer {
     lane: Rc<Lane>,
     steps: Vec<Step>,
-    /// When the steps' operations were generated.
+    /// A closed loop's: when the steps' operations were generated.
     starts: Starts,
+    /// An open loop's: when each step was to arrive, in nanoseconds since the schedule's zero.
+    intended: Vec<u64>,
     /// Steps whose operations are in `starts`.
     started_steps: usize,
 }
@@ -127,9 +133,9 @@ enum Filled {
 }
 
 impl Buffer {
-    /// The operation that was asked for last was intended for this time.
-    fn began(&mut self, intended: Instant) {
-        self.starts.add(intended, intended, 1);
+    /// When its first operation was to arrive.
+    fn first(&self) -> Option<u64> {
+        self.intended.first().copied()
     }
 }
 
@@ -153,6 +159,7 @@ impl Task {
             lane: Rc::new(Lane::new(server, links.link_of(server, task))),
             steps: Vec::with_capacity(full_steps + 1),
             starts: Starts::default(),
+            intended: Vec::new(),
             started_steps: 0,
         };
         Self {
@@ -178,7 +185,7 @@ impl Task {
                 Filled::AllDue => self.idle(to).await,
                 Filled::Ended => break,
             }
-            if self.worker.is_stopping() {
+            if self.worker.is_stopping() || self.limit().is_some_and(|limit| to >= limit) {
                 break;
             }
         }
@@ -188,6 +195,7 @@ impl Task {
                 self.send(server, Instant::now()).await;
             }
         }
+        self.give_up();
         for buffer in &self.buffers {
             buffer.lane.room(1).await;
         }
@@ -231,11 +239,19 @@ impl Task {
                     identity.phase = Phase::Run;
                     **stream = Stream::new(&worker.spec, *identity);
                 }
+                if let Pacing::Open(open) = &mut self.pacing {
+                    open.measure(worker.span());
+                }
                 let mut inserts = worker.inserts.borrow_mut();
                 loop {
                     let (intended, ahead) = match &mut self.pacing {
                         Pacing::Closed => (None, DRAWN_AHEAD),
                         Pacing::Open(open) => match open.take(now) {
+                            None if open.is_over()
+                                && self.buffers.iter().all(|b| b.steps.is_empty()) =>
+                            {
+                                return Filled::Ended;
+                            }
                             None => return Filled::AllDue,
                             intended => (intended, 1),
                         },
@@ -246,7 +262,9 @@ impl Task {
                     let operation = drawn.pop_front().expect("at least one was drawn");
                     let (server, steps) = ask(&worker, &mut self.buffers, operation);
                     if let Some(intended) = intended {
-                        self.buffers[server].began(intended);
+                        // A read-modify-write is two steps.
+                        let buffer = &mut self.buffers[server];
+                        buffer.intended.resize(steps, intended);
                     }
                     if steps >= self.full_steps {
                         return Filled::Full(server);
@@ -260,11 +278,10 @@ impl Task {
     /// generated evenly between two instants.
     fn started(&mut self, from: Instant, to: Instant) {
         if let Pacing::Open(open) = &mut self.pacing {
-            // Late by the time of asking; since then it is as late as `to` is behind `from`.
-            let fresh = open.take_fresh();
-            let since = (to - from).as_nanos() * fresh.operations as u128;
-            let ago_nanos = fresh.ago_nanos + since;
+            let (fresh, ago_nanos) = open.take_fresh(to);
             self.worker.generated(to, fresh.operations, ago_nanos);
+            let mut tally = self.worker.tally.borrow_mut();
+            tally.arrivals().0.arrived += fresh.of_window;
             return;
         }
         let mut operations = 0;
@@ -288,13 +305,13 @@ impl Task {
             return;
         };
         let window = self.worker.window;
-        let overdue = |buffer: &Buffer| open.is_overdue(buffer.starts.first(), now);
+        let overdue = |buffer: &Buffer| open.is_overdue(buffer.first(), now);
         let ready = |buffer: &Buffer| overdue(buffer) && buffer.lane.has_room(window);
         if let Some(server) = self.buffers.iter().position(ready) {
             return self.send(server, now).await;
         }
         let waiting = self.buffers.iter().filter(|buffer| !overdue(buffer));
-        let firsts = waiting.filter_map(|buffer| buffer.starts.first());
+        let firsts = waiting.filter_map(|buffer| buffer.first());
         let missing = |buffer: &Buffer| self.full_steps - buffer.steps.len();
         let missing_steps = self.buffers.iter().map(missing).min().unwrap_or(0);
         let wake = open.wake(firsts, missing_steps).min(now + IDLE_TIME_MAX);
@@ -310,38 +327,102 @@ impl Task {
         .await;
     }
 
-    /// Waits until a server's window has room. What arrives in the meantime is dropped: the bound of
-    /// operations in flight is reached.
-    async fn room(&mut self, server: usize) {
-        let (lane, window) = (&self.buffers[server].lane, self.worker.window);
-        if lane.has_room(window) {
-            return;
-        }
-        lane.room(window).await;
-        if let Pacing::Open(open) = &mut self.pacing {
-            let now = Instant::now();
-            self.worker.dropped(now, open.skip(now));
+    /// When an open loop gives up what it could not send: some time behind the window's end.
+    fn limit(&self) -> Option<Instant> {
+        let Pacing::Open(open) = &self.pacing else {
+            return None;
+        };
+        let (_, end) = self.worker.span()?;
+        Some(end + open.linger() + CATCH_UP_TIME)
+    }
+
+    /// Waits until a server's window has room; false when that came too late. What arrives in the meantime
+    /// is asked for when there is room, with the times for which it was intended.
+    async fn room(&self, server: usize) -> bool {
+        let room = self.buffers[server].lane.room(self.worker.window);
+        match self.limit() {
+            Some(limit) => timeout_at(limit.into(), room).await.is_ok(),
+            None => {
+                room.await;
+                true
+            }
         }
     }
 
-    /// Sends a buffer, closed at `closed`, once its server's window has room; a worker that stops sends
-    /// nothing.
-    async fn send(&mut self, server: usize, closed: Instant) {
-        self.room(server).await;
-        if self.worker.is_stopping() {
+    /// Sends a buffer, in a closed loop full at `full`, once its server's window has room; a worker that
+    /// stops sends nothing.
+    async fn send(&mut self, server: usize, full: Instant) {
+        if !self.room(server).await || self.worker.is_stopping() {
             return;
         }
+        let (ready, schedule_begin) = match &self.pacing {
+            Pacing::Closed => (full, None),
+            Pacing::Open(open) => (self.ready(open, server), Some(open.begin())),
+        };
         let buffer = &mut self.buffers[server];
-        let Buffer { lane, steps, .. } = buffer;
         let mut memory = self.worker.spare.borrow_mut().pop().unwrap_or_default();
-        self.worker.group(steps, &mut memory.steps);
-        steps.clear();
-        let starts = mem::take(&mut buffer.starts);
+        self.worker
+            .group(&buffer.steps, &buffer.intended, &mut memory);
+        buffer.steps.clear();
+        buffer.intended.clear();
+        mem::swap(&mut buffer.starts, &mut memory.starts);
         buffer.started_steps = 0;
-        lane.enter();
-        let (worker, own_lane) = (Rc::clone(&self.worker), Rc::clone(lane));
-        let request = Request::new(worker, own_lane, memory, starts, closed);
-        self.links.submit(lane.link, request);
+        buffer.lane.enter();
+        let (worker, lane) = (Rc::clone(&self.worker), Rc::clone(&buffer.lane));
+        let link = lane.link;
+        let request = Request::new(worker, lane, memory, ready, schedule_begin);
+        self.links.submit(link, request);
+    }
+
+    /// When an open loop's buffer was ready, and whom it has waited for since.
+    fn ready(&self, open: &Open, server: usize) -> Instant {
+        let buffer = &self.buffers[server];
+        let last = buffer.intended.last().copied();
+        let last = last.filter(|_| buffer.steps.len() >= self.full_steps);
+        let ready = open.instant(open.ready(buffer.first().unwrap_or(0), last));
+        let waited = ready.elapsed();
+        let room_since = buffer.lane.room_since();
+        let blocked = room_since.saturating_duration_since(ready).min(waited);
+        let (operations, span) = (buffer.steps.len() as u64, self.worker.span());
+        if span.is_some_and(|(start, _)| ready >= start) {
+            let mut tally = self.worker.tally.borrow_mut();
+            let (arrivals, _) = tally.arrivals();
+            arrivals.blocked_micros += blocked.as_micros() as u64 * operations;
+            arrivals.tardy_micros += (waited - blocked).as_micros() as u64 * operations;
+        }
+        ready
+    }
+
+    /// Counts what an open loop could not send, which took at least until now.
+    fn give_up(&mut self) {
+        let Pacing::Open(open) = &mut self.pacing else {
+            return;
+        };
+        open.measure(self.worker.span());
+        let now = Instant::now();
+        self.worker.close_seconds(now);
+        let mut tally = self.worker.tally.borrow_mut();
+        let Some((start, end)) = tally.span() else {
+            return;
+        };
+        let mut given_up = |intended: Instant, count: u64| {
+            if start <= intended && intended < end {
+                let (arrivals, latencies) = tally.arrivals();
+                arrivals.dropped += count;
+                let waited = now.saturating_duration_since(intended);
+                latencies.record(LatencyPart::Total, waited, count);
+            }
+        };
+        for buffer in &self.buffers {
+            let operations = buffer.steps.iter().zip(&buffer.intended);
+            for (_, nanos) in operations.filter(|(step, _)| step.is_operation()) {
+                given_up(open.instant(*nanos), 1);
+            }
+        }
+        open.give_up(given_up);
+        let (fresh, ago_nanos) = open.take_fresh(now);
+        tally.generated(now, fresh.operations as u64, ago_nanos);
+        tally.arrivals().0.arrived += fresh.of_window;
     }
 }
 

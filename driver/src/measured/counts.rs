@@ -149,21 +149,39 @@ impl Checks {
     }
 }
 
-/// Operations of the window by the schedule of an offered rate.
+/// An open loop's arrivals in the window, all of which are in the latencies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Offered {
-    /// That were to arrive.
+    /// That were to arrive by the rate.
     pub(crate) intended: u64,
-    /// That arrived and were not dropped at the bound of operations in flight.
+    /// That arrived by the schedule.
     pub(crate) arrived: u64,
-    /// That were dropped there.
+    /// Of these, answered behind the window's end.
+    pub(crate) late: u64,
+    /// Sent, and not answered as long as was waited: their latency is at least that.
+    pub(crate) unanswered: u64,
+    /// Never sent, because too much was unanswered as long as was waited: their latency is at least that.
     pub(crate) dropped: u64,
+    /// How long ready batches waited for room in the window, times their operations.
+    pub(crate) blocked_micros: u64,
+    /// How long ready batches that had room waited for the client itself, times their operations.
+    pub(crate) tardy_micros: u64,
 }
 
 impl Offered {
     pub(crate) fn add(&mut self, other: &Self) {
         self.intended += other.intended;
         self.arrived += other.arrived;
+        self.late += other.late;
+        self.unanswered += other.unanswered;
         self.dropped += other.dropped;
+        self.blocked_micros += other.blocked_micros;
+        self.tardy_micros += other.tardy_micros;
+    }
+
+    /// How long an operation waited on average, in microseconds: for room, and for the client itself.
+    pub(crate) fn waits_us(&self) -> (f64, f64) {
+        let each = |micros: u64| micros as f64 / (self.arrived as f64).max(1.0);
+        (each(self.blocked_micros), each(self.tardy_micros))
     }
 }

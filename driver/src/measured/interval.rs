@@ -33,6 +33,34 @@ impl Volume {
     }
 }
 
+/// What became of an open loop's arrivals.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ArrivalCounts {
+    /// All of them; each is among the latencies.
+    pub(crate) arrived: u64,
+    /// Answered behind the window's end.
+    pub(crate) late: u64,
+    /// Sent, and not answered as long as was waited.
+    pub(crate) unanswered: u64,
+    /// Never sent, because there was no room as long as was waited.
+    pub(crate) dropped: u64,
+    /// How long batches that were ready waited for room in the window, times their operations.
+    pub(crate) blocked_micros: u64,
+    /// How long batches that were ready and had room waited for the client itself, times their operations.
+    pub(crate) tardy_micros: u64,
+}
+
+impl ArrivalCounts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.arrived += other.arrived;
+        self.late += other.late;
+        self.unanswered += other.unanswered;
+        self.dropped += other.dropped;
+        self.blocked_micros += other.blocked_micros;
+        self.tardy_micros += other.tardy_micros;
+    }
+}
+
 /// One second, or what was of it when its stage ended.
 #[derive(Debug)]
 pub(crate) struct Interval {
@@ -43,10 +71,8 @@ pub(crate) struct Interval {
     pub(crate) latencies: Latencies,
     /// Operations in progress, times the nanoseconds that they were: generated and not yet answered.
     pub(crate) progress_nanos: u128,
-    /// Operations that were generated, which an open loop's are when they arrive.
-    pub(crate) arrived: u64,
-    /// Operations that arrived when as many as are allowed were in flight.
-    pub(crate) dropped: u64,
+    /// An open loop's arrivals of the window.
+    pub(crate) arrivals: ArrivalCounts,
     /// Moved in this second, over all connections.
     pub(crate) volume: Volume,
 }
@@ -59,8 +85,7 @@ impl Interval {
             server_ops: vec![0; servers],
             latencies: Latencies::new(),
             progress_nanos: 0,
-            arrived: 0,
-            dropped: 0,
+            arrivals: ArrivalCounts::default(),
             volume: Volume::default(),
         }
     }

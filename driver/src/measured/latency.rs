@@ -1,16 +1,19 @@
 //! Latencies of operations, and of the parts of their way.
 //!
 //! ```text
-//! generated ---- fill ----> batch closed ---- queue ----> frame written ---- service ----> answer decoded
+//! generated ---- fill ----> batch ready ---- queue ----> frame written ---- service ----> answer decoded
 //!     +------------------------------------ total --------------------------------------------+
 //! service = server (from the frame's reading to its answers' finishing, told with each frame of answers)
 //!         + network (all else, both ways)
 //! ```
 //!
+//! A batch is ready when it is full, or when its oldest operation has waited long enough. What joins a ready
+//! batch, while that waits for room, has no fill, and its queue begins with itself.
+//!
 //! An open loop's operations are generated when they were to arrive, so their total is the response time
 //! and their service the service time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -23,7 +26,7 @@ const LATENCY_NANOS_MAX: u64 = 600_000_000_000;
 pub(crate) enum LatencyPart {
     /// From its generation to its answer's decoding.
     Total,
-    /// Until its batch was closed: full, or waited long enough.
+    /// Until its batch was ready: full, or its oldest operation had waited long enough.
     Fill,
     /// From there until its frame was written, room in the window and a connection included.
     Queue,
@@ -73,6 +76,27 @@ impl LatencyPart {
     pub(crate) fn histogram(self) -> Histogram<u64> {
         Histogram::new_with_bounds(1, LATENCY_NANOS_MAX, self.significant_digits())
             .expect("the bounds and digits are among the allowed ones")
+    }
+}
+
+/// The instants that the operations of a frame share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way {
+    /// The batch was full, or its oldest operation had waited long enough.
+    pub(crate) ready: Instant,
+    pub(crate) written: Instant,
+    pub(crate) answered: Instant,
+}
+
+impl Way {
+    /// Fill, queue and service of an operation that was generated at `start`; their sum is its total.
+    pub(crate) fn parts(&self, start: Instant) -> [Duration; 3] {
+        [
+            self.ready.saturating_duration_since(start),
+            self.written
+                .saturating_duration_since(self.ready.max(start)),
+            self.answered.saturating_duration_since(self.written),
+        ]
     }
 }
 
@@ -134,4 +158,33 @@ pub(crate) struct LatencyMicros {
     pub(crate) p99: f64,
     pub(crate) p999: f64,
     pub(crate) max: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Arrivals every millisecond, batches of four, linger 10 ms; the window has room again after 6 ms.
+    #[test]
+    fn the_parts_of_a_given_schedule() {
+        let begin = Instant::now();
+        let millis = |ms: u64| begin + Duration::from_millis(ms);
+        let parts = |way: &Way, at: u64| way.parts(millis(at)).map(|part| part.as_millis());
+        // Full with the arrival at 3, sent at 6, answered at 8.
+        let full = Way {
+            ready: millis(3),
+            written: millis(6),
+            answered: millis(8),
+        };
+        assert_eq!(parts(&full, 0), [3, 3, 2]);
+        assert_eq!(parts(&full, 3), [0, 3, 2]);
+        // Overdue at 10 with what arrived at 0; room at 16, and what arrived at 12 went along.
+        let overdue = Way {
+            ready: millis(10),
+            written: millis(16),
+            answered: millis(17),
+        };
+        assert_eq!(parts(&overdue, 0), [10, 6, 1]);
+        assert_eq!(parts(&overdue, 12), [0, 4, 1]);
+    }
 }

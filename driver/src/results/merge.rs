@@ -203,9 +203,7 @@ pub(crate) fn run_facts(series: &Series, summary: &Summary, windows: Vec<Window>
     RunFacts {
         ops: series.rows.iter().map(Row::ops).collect(),
         windows,
-        littles_law_ratio: summary
-            .littles_law_ratio
-            .filter(|_| summary.offered.is_none()),
+        littles_law_ratio: summary.littles_law_ratio,
         shares: summary.per_server.iter().map(share).collect(),
         histories: summary
             .linearizability

@@ -125,13 +125,21 @@ fn pacing(summary: &Summary, text: &mut String) -> std::fmt::Result {
     let Some(offered) = summary.offered else {
         return Ok(());
     };
+    let (blocked_us, tardy_us) = offered.waits_us();
     writeln!(
         text,
-        "            {} operations were to arrive, {} did, {} were dropped because too many were unanswered; total is the \
-         response time from the intended start, service the service time",
-        grouped(offered.intended),
+        "            {} operations arrived, all of which are in the total: {} were answered behind the window's end, {} not \
+         as long as was waited, {} never sent, which took at least that; total is the response time from the intended \
+         start, service the service time",
         grouped(offered.arrived),
+        grouped(offered.late),
+        grouped(offered.unanswered),
         grouped(offered.dropped),
+    )?;
+    writeln!(
+        text,
+        "            ready batches waited for room in the window {blocked_us:.0} us, and for the client itself {tardy_us:.0} \
+         us on average of the operations"
     )
 }
 
@@ -346,6 +354,8 @@ mod tests {
         ));
         assert!(text.contains("\n  service           200 "), "{text}");
         assert!(text.contains("closed loop, window 1\n"), "{text}");
-        assert!(text.contains("3,030 operations were to arrive, 3,000 did, 30 were dropped"));
+        assert!(text.contains("3,000 operations arrived"), "{text}");
+        assert!(text.contains("30 never sent"), "{text}");
+        assert!(text.contains("in the window 2 us, and for the client itself 1 us"));
     }
 }

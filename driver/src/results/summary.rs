@@ -208,7 +208,9 @@ impl Summary {
             _ => None,
         };
         self.littles_law_ratio = self.latency_us.map(|latency| {
-            let expected = self.ops_per_sec * latency.mean / 1e6;
+            // An open loop's latencies are of what arrived in the window, whenever it was answered.
+            let operations = latencies.of(LatencyPart::Total).len() as f64;
+            let expected = operations / self.measured_secs.max(1.0) * latency.mean / 1e6;
             // As many digits as such a figure is worth.
             (self.in_progress_mean / expected * 1e4).round() / 1e4
         });
@@ -315,7 +317,11 @@ pub(crate) mod tests {
             offered: Some(Offered {
                 intended: 1010 * secs,
                 arrived: 1000 * secs,
+                late: 0,
+                unanswered: 0,
                 dropped: 10 * secs,
+                blocked_micros: 2000 * secs,
+                tardy_micros: 1000 * secs,
             }),
             per_server: (0..servers).map(part).collect(),
             bytes_sent: 1,

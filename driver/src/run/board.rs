@@ -4,6 +4,7 @@ use crate::command::offer::Offer;
 use crate::load::tally::{Closed, Stage};
 use crate::measured::counts::{Counts, Offered};
 use crate::measured::interval::{Interval, Volume};
+use crate::measured::latency::Latencies;
 use crate::results::latency_log::LatencyLog;
 use crate::results::series::{Row, Series};
 use crate::screen::grouped;
@@ -16,6 +17,8 @@ pub(crate) struct Board {
     stage: Stage,
     /// Seconds of the stage, and how many workers have handed each over.
     seconds: Vec<(usize, Interval)>,
+    /// Of an open loop's arrivals in the window, those answered or given up behind its end.
+    rest: Interval,
 }
 
 impl Board {
@@ -25,6 +28,7 @@ impl Board {
             servers,
             stage: Stage::Over,
             seconds: Vec::new(),
+            rest: Interval::new(servers),
         }
     }
 
@@ -52,9 +56,15 @@ impl Board {
         }
         sum.latencies.add(&closed.interval.latencies);
         sum.progress_nanos += closed.interval.progress_nanos;
-        sum.arrived += closed.interval.arrived;
-        sum.dropped += closed.interval.dropped;
+        sum.arrivals.add(&closed.interval.arrivals);
         (closed.whole && *handed_over == self.workers).then(|| self.line(second))
+    }
+
+    /// Adds what belongs to the window beyond its whole seconds: the last of them gets it.
+    pub(crate) fn add_rest(&mut self, rest: &Interval) {
+        self.rest.latencies.add(&rest.latencies);
+        self.rest.arrivals.add(&rest.arrivals);
+        self.rest.progress_nanos += rest.progress_nanos;
     }
 
     fn line(&self, second: usize) -> String {
@@ -102,11 +112,18 @@ impl Board {
 
     /// The window's arrivals by an offered load.
     pub(crate) fn offered(&self, offer: &Offer) -> Offered {
-        let sum = |count: fn(&Interval) -> u64| self.window().iter().map(|(_, i)| count(i)).sum();
+        let mut sum = self.rest.arrivals;
+        for (_, interval) in self.window() {
+            sum.add(&interval.arrivals);
+        }
         Offered {
             intended: (offer.ops_per_sec * self.window().len() as f64).round() as u64,
-            arrived: sum(|interval| interval.arrived),
-            dropped: sum(|interval| interval.dropped),
+            arrived: sum.arrived,
+            late: sum.late,
+            unanswered: sum.unanswered,
+            dropped: sum.dropped,
+            blocked_micros: sum.blocked_micros,
+            tardy_micros: sum.tardy_micros,
         }
     }
 
@@ -114,7 +131,8 @@ impl Board {
     pub(crate) fn in_progress_mean(&self) -> f64 {
         let nanos = |(_, interval): &(usize, Interval)| interval.progress_nanos as f64;
         let secs = (self.window().len() as f64).max(1.0);
-        self.window().iter().map(nanos).sum::<f64>() / 1e9 / secs
+        let rest = self.rest.progress_nanos as f64;
+        (rest + self.window().iter().map(nanos).sum::<f64>()) / 1e9 / secs
     }
 
     /// The window's rows and latencies; it began at `start_unix_time`.
@@ -132,9 +150,13 @@ impl Board {
             rows: (1..).zip(self.window()).map(row).collect(),
         };
         let intervals = self.window().iter().map(|(_, i)| i.latencies.clone());
+        let mut intervals: Vec<Latencies> = intervals.collect();
+        if let Some(last) = intervals.last_mut() {
+            last.add(&self.rest.latencies);
+        }
         let latency = LatencyLog {
             start_unix_time,
-            intervals: intervals.collect(),
+            intervals,
         };
         (series, latency)
     }

@@ -55,12 +55,13 @@ pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow:
     let nodes: Vec<NodeSeries> = resources.iter().map(node).collect();
     let per_server = per_server(config, &series, &ending);
     let recorded = recorded(config, &ending);
-    let facts = facts(config, board, &per_server, ending);
+    let mut facts = facts(config, board, &per_server, ending);
     let mut summary = summary(config, board, &facts, per_server)?;
     let part = |node: &NodeSeries| node.part(start, series.secs(), facts.counts.ops());
     summary.nodes = nodes.iter().filter_map(part).collect();
     summary.clock = clock;
     summary.take_latencies(&latency.total());
+    facts.latency_mean_us = summary.latency_us.map(|latency| latency.mean);
     let (checked, history) = recorded.unzip();
     summary.linearizability = checked;
     let judgement = judgement(config, &facts, &summary, &series);
@@ -164,6 +165,7 @@ fn facts(config: &Config, board: &Board, servers: &[ServerFigures], ending: Endi
         failures: ending.failures,
         interrupted: ending.interrupted,
         offered: config.offer.map(|offer| board.offered(&offer)),
+        latency_mean_us: None,
         repeated_answers: config.dedup_answers,
         busiest_worker: ending.snapshots.busiest_worker(),
         servers: servers.iter().map(server).collect(),

@@ -17,6 +17,7 @@ use crate::clock::{Clock, Offset};
 use crate::command::config::{Config, ConfigError};
 use crate::load::control::{self, Command, WORKER_NAME};
 use crate::load::report::{Message, Report, WorkerTotals};
+use crate::load::task::CATCH_UP_TIME;
 use crate::meeting::barrier::{Barrier, BarrierError, Meeting, Parting};
 use crate::observation::metrics::{Exposition, figures};
 use crate::observation::sampling::Sampling;
@@ -201,7 +202,10 @@ impl Run {
         self.snapshots.look().await;
         self.wait_until(end).await;
         self.snapshots.look().await;
-        self.all_done(Some(end + DRAIN_TIME)).await;
+        // An open loop sends what arrived in the window, and gives up what it cannot send.
+        let catch_up = self.config.offer.map(|offer| offer.linger + CATCH_UP_TIME);
+        let sent = end + catch_up.unwrap_or_default();
+        self.all_done(Some(sent + DRAIN_TIME)).await;
         self.meet(Meeting::Stopped, MEETING_TIME).await;
         if self.config.watch_list.is_some() {
             self.closing().await;
@@ -339,6 +343,9 @@ impl Run {
             Message::Failed(text) if self.failures.contains(&text) => {}
             Message::Failed(text) => self.failures.push(text),
             Message::Finished(totals) => {
+                if let Some(rest) = &totals.rest {
+                    self.board.add_rest(rest);
+                }
                 self.totals.push(totals);
                 self.done += 1;
             }

@@ -32,6 +32,8 @@ pub(crate) struct Facts {
     pub(crate) interrupted: bool,
     /// Present where operations were to arrive at a rate.
     pub(crate) offered: Option<Offered>,
+    /// Mean latency of an operation; `None` when nothing was measured.
+    pub(crate) latency_mean_us: Option<f64>,
     /// A server answers repeated operations of a frame once.
     pub(crate) repeated_answers: bool,
     /// The part of the window, 0 to 1, that the busiest worker's thread was busy.
@@ -46,8 +48,8 @@ pub(crate) struct RunFacts {
     pub(crate) ops: Vec<u64>,
     /// The clients' windows.
     pub(crate) windows: Vec<Window>,
-    /// A closed loop's operations in progress on average, which are counted as they come and go, over
-    /// throughput times mean latency; `None` in an open loop, where what waits may grow without end.
+    /// Operations in progress on average, which are counted as they come and go, over throughput (in an
+    /// open loop what arrived) times mean latency; `None` when nothing was measured.
     pub(crate) littles_law_ratio: Option<f64>,
     /// Address and share of all operations of each server.
     pub(crate) shares: Vec<(String, f64)>,

@@ -38,7 +38,7 @@ pub(crate) use rule::{Finding, Rule, Verdict, verdict_of};
 pub(crate) use workload::skew_fault;
 
 /// What is looked at in each client.
-const CLIENT_RULES: [Check<Facts>; 18] = [
+const CLIENT_RULES: [Check<Facts>; 20] = [
     Check::new(Rule::Failed, answers::programs, answers::failures),
     Check::new(
         Rule::NothingMeasured,
@@ -78,6 +78,16 @@ const CLIENT_RULES: [Check<Facts>; 18] = [
         workload::ended_by_hand,
     ),
     Check::new(Rule::RateMissed, workload::arrivals, workload::rate_missed),
+    Check::new(
+        Rule::DroppedArrivals,
+        workload::arrivals,
+        workload::dropped_arrivals,
+    ),
+    Check::new(
+        Rule::ClientLate,
+        workload::ready_batches,
+        workload::client_late,
+    ),
     Check::new(
         Rule::ClientsLimit,
         resources::threads,

@@ -26,7 +26,7 @@ const fn row(rule: Rule, when: &'static str, remedy: &'static str, blind: &'stat
 const NOTHING: &str = "nothing";
 
 /// All rules, in their order.
-const PAGE: [Row; 30] = [
+const PAGE: [Row; 32] = [
     row(
         Rule::Failed,
         "a client or server failed; results are missing or differ",
@@ -129,15 +129,27 @@ const PAGE: [Row; 30] = [
     ),
     row(
         Rule::LatencyDoesNotFit,
-        "in a closed loop operations in progress, counted as they come and go, are not throughput x mean latency by 5 %",
+        "operations in progress, counted as they come and go, are not throughput x mean latency by 5 %",
         "longer `--secs`; what stalled?",
         "what a closed loop does not send while it waits",
     ),
     row(
         Rule::RateMissed,
-        "arrivals missed by more than 1 % and 4/sqrt(N)",
+        "in the window less was answered than was to arrive, by more than 1 % and 4/sqrt(N); the cause is that of the longer waits",
         "lower the rate",
         "less than that",
+    ),
+    row(
+        Rule::DroppedArrivals,
+        "arrivals of an open loop were never sent, or not answered, seconds behind the window's end",
+        "lower the rate",
+        NOTHING,
+    ),
+    row(
+        Rule::ClientLate,
+        "more than a tenth of an open loop's mean latency is the client's own lateness",
+        "more workers or clients, idle cores",
+        "lateness of reading answers",
     ),
     row(
         Rule::ClientsLimit,

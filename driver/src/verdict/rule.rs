@@ -69,10 +69,14 @@ pub(crate) enum Rule {
     Unsteady,
     /// A trend of more than 5 % over the window, with p < 0.001.
     Trend,
-    /// Operations in progress are not throughput times latency, by more than 5 %, in a closed loop.
+    /// Operations in progress are not throughput times latency, by more than 5 %.
     LatencyDoesNotFit,
     /// The offered rate was missed by more than 1 % and 4 / sqrt(N).
     RateMissed,
+    /// Arrivals of an open loop had no answer as long as was waited.
+    DroppedArrivals,
+    /// More than a tenth of an open loop's latency is the client's own lateness.
+    ClientLate,
     /// The busiest client worker above 90 %, while no server thread is above 80 %.
     ClientsLimit,
     /// Client and server share one machine's cores.

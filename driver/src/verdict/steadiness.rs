@@ -118,7 +118,7 @@ pub(super) fn trend(facts: &RunFacts) -> Option<String> {
 /// Latencies against operations in progress.
 pub(super) fn latencies(facts: &RunFacts) -> Extent {
     match facts.littles_law_ratio {
-        None => Extent::NotAsked("an open loop".into()),
+        None => Extent::NotAsked("nothing was measured".into()),
         Some(_) => Extent::On(format!("the latencies of {} s", facts.ops.len())),
     }
 }
@@ -127,7 +127,7 @@ pub(super) fn latency_does_not_fit(facts: &RunFacts) -> Option<String> {
     let ratio = facts.littles_law_ratio?;
     ((ratio - 1.0).abs() > LITTLE_OFF_MAX).then(|| {
         format!(
-            "Operations in progress should be throughput times mean latency (Little's law) within 5 %, but \
+            "Operations in progress should be throughput (in an open loop what arrived) times mean latency (Little's law) within 5 %, but \
              were {ratio:.3} times that: what was still unanswered at one of the window's ends weighs too much \
              for the latencies to be the whole truth; measure longer (--secs), or find out what stalled."
         )

@@ -12,6 +12,8 @@ use crate::screen::grouped;
 const SKEW_P_MAX: f64 = 1e-9;
 /// Part of itself by which a share may be off even then.
 const SKEW_OFF_MAX: f64 = 0.01;
+/// Part of the mean latency that may be the client's own lateness.
+const TARDY_MAX: f64 = 0.1;
 
 /// What was asked for on the command line.
 pub(super) fn settings(_: &Facts) -> Extent {
@@ -46,6 +48,18 @@ pub(super) fn arrivals(facts: &Facts) -> Extent {
     match facts.offered {
         None => Extent::NotAsked("a closed loop".into()),
         Some(offered) => Extent::On(format!("{} arrivals", grouped(offered.intended))),
+    }
+}
+
+/// An open loop's batches, against their latency.
+pub(super) fn ready_batches(facts: &Facts) -> Extent {
+    match (facts.offered, facts.latency_mean_us) {
+        (None, _) => Extent::NotAsked("a closed loop".into()),
+        (_, None) => Extent::NotAsked("nothing was measured".into()),
+        (Some(offered), _) => Extent::On(format!(
+            "the batches of {} arrivals",
+            grouped(offered.arrived)
+        )),
     }
 }
 
@@ -152,17 +166,57 @@ pub(super) fn ended_by_hand(facts: &Facts) -> Option<String> {
 }
 
 pub(super) fn rate_missed(facts: &Facts) -> Option<String> {
-    let Offered {
-        intended, arrived, ..
-    } = facts.offered?;
-    let missed = 1.0 - arrived as f64 / intended as f64;
-    let allowed = 0.01_f64.max(4.0 / (intended as f64).sqrt());
+    let offered = facts.offered?;
+    let intended = offered.intended as f64;
+    let missed = 1.0 - facts.counts.ops() as f64 / intended;
+    let allowed = 0.01_f64.max(4.0 / intended.sqrt());
+    let (blocked_us, tardy_us) = offered.waits_us();
+    let cause = match blocked_us >= tardy_us {
+        true => {
+            "lower the rate, allow more unanswered batches (--window, --tasks), or find out what cannot keep up"
+        }
+        false => "lower the rate, or use more worker threads (--threads) or clients",
+    };
     (missed > allowed).then(|| {
         format!(
-            "{} operations were to arrive in the window (--rate), but {:.1} % of them did not, because \
-             too many were unanswered; lower the rate, or find out what cannot keep up.",
-            grouped(intended),
-            100.0 * missed
+            "{} operations were to be answered in the window (--rate), but {:.1} % of them were not: ready \
+             batches waited {} us on average because too many were unanswered, and {} us for the client \
+             itself; {cause}.",
+            grouped(offered.intended),
+            100.0 * missed,
+            grouped(blocked_us as u64),
+            grouped(tardy_us as u64),
+        )
+    })
+}
+
+pub(super) fn dropped_arrivals(facts: &Facts) -> Option<String> {
+    let Offered {
+        arrived,
+        unanswered,
+        dropped,
+        ..
+    } = facts.offered?;
+    (unanswered + dropped > 0).then(|| {
+        format!(
+            "Each operation that arrives should be answered, but of {} {} were never sent and {} not answered \
+             some seconds behind the window's end, so their latencies are at least what is shown; lower the \
+             rate, or find out what cannot keep up.",
+            grouped(arrived),
+            grouped(dropped),
+            grouped(unanswered)
+        )
+    })
+}
+
+pub(super) fn client_late(facts: &Facts) -> Option<String> {
+    let (_, tardy_us) = facts.offered?.waits_us();
+    let mean_us = facts.latency_mean_us?;
+    (tardy_us > TARDY_MAX * mean_us).then(|| {
+        format!(
+            "The latency should be of network and servers, but batches that were ready and had room waited \
+             {tardy_us:.0} us of the mean of {mean_us:.0} us for the client itself; use more worker threads \
+             (--threads) or clients, or machines with idle cores."
         )
     })
 }
