@@ -16,6 +16,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep_until;
 
 use crate::command::config::Config;
+use crate::load::alarm::Alarm;
 use crate::load::links::Links;
 use crate::load::pacing::{Open, Pacing};
 use crate::load::report::{Message, Report, WorkerTotals};
@@ -102,7 +103,21 @@ async fn work(
     let meter = links.clone();
     let traffic = (links.len(), Box::new(move || meter.traffic()) as Box<_>);
     let map = links.map().clone();
-    let worker = Rc::new(Worker::new(config, run, index, map, traffic, report));
+    let mut worker = Worker::new(config, run, index, map, traffic, report);
+    if config.offer.is_some() {
+        match Alarm::new() {
+            Ok(alarm) => worker.alarm = Some(Rc::new(alarm)),
+            Err(error) => {
+                let text = format!("A worker needs a timer of the system, but gets none: {error}.");
+                worker.tell(Message::Failed(text));
+                return;
+            }
+        }
+    }
+    if let Some(alarm) = worker.alarm.clone() {
+        pumps.spawn_local(async move { alarm.run().await });
+    }
+    let worker = Rc::new(worker);
     worker.tell(Message::Connected(links.len()));
     let mut tasks = JoinSet::new();
     loop {
@@ -134,7 +149,7 @@ async fn work(
         accounts,
         checks: tally.checks,
         examples: std::mem::take(&mut tally.examples),
-        rest: worker.is_open_loop.then(|| Box::new(tally.take_rest())),
+        rest: worker.is_open_loop().then(|| Box::new(tally.take_rest())),
         recording: recorder.map(|recorder| (index, recorder.borrow_mut().finish())),
     }));
 }

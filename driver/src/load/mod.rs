@@ -1,5 +1,6 @@
 //! The load: worker threads, their tasks, and what they count.
 
+pub(crate) mod alarm;
 pub(crate) mod control;
 pub(crate) mod lane;
 pub(crate) mod links;

@@ -320,7 +320,8 @@ impl Task {
             let mut overdue = self.buffers.iter().filter(|buffer| overdue(buffer));
             overdue.any(|buffer| buffer.lane.poll_room(window, cx).is_ready())
         };
-        poll_fn(|cx| match room(cx) {
+        let mut alarm = pin!(self.worker.alarm(wake));
+        poll_fn(|cx| match room(cx) || alarm.as_mut().poll(cx).is_ready() {
             true => Poll::Ready(()),
             false => sleep.as_mut().poll(cx),
         })

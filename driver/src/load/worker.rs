@@ -1,7 +1,9 @@
 //! What the tasks and requests of one worker share, but for its connections; all of it on the worker's thread.
 
 use std::cell::{Cell, RefCell};
+use std::future::pending;
 use std::mem;
+use std::rc::Rc;
 use std::time::Instant;
 
 use batchkv_client::connection::Traffic;
@@ -13,6 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::command::config::Config;
 use crate::history::recorder::{EVENTS_MAX, Recorder, Sending, ValueId};
+use crate::load::alarm::Alarm;
 use crate::load::memory::RequestMemory;
 use crate::load::report::{Message, Report};
 use crate::load::step::Step;
@@ -31,8 +34,8 @@ pub(crate) struct Worker {
     pub(crate) batch_size: usize,
     pub(crate) window: usize,
     pub(crate) verify: bool,
-    /// Operations arrive by a schedule.
-    pub(crate) is_open_loop: bool,
+    /// Operations arrive by a schedule, at which tasks are woken.
+    pub(crate) alarm: Option<Rc<Alarm>>,
     pub(crate) writer: RefCell<Writer>,
     pub(crate) witness: RefCell<Witness>,
     pub(crate) inserts: RefCell<Inserts>,
@@ -81,7 +84,7 @@ impl Worker {
             batch_size: config.batch_size,
             window: config.window,
             verify: config.verify,
-            is_open_loop: config.offer.is_some(),
+            alarm: None,
             writer: RefCell::new(Writer::new(run, writer)),
             witness: RefCell::new(Witness::new(run, writer)),
             recorder: recorder(config).map(RefCell::new),
@@ -119,6 +122,19 @@ impl Worker {
 
     pub(crate) fn stage(&self) -> Stage {
         self.tally.borrow().stage()
+    }
+
+    /// Whether operations arrive by a schedule.
+    pub(crate) fn is_open_loop(&self) -> bool {
+        self.alarm.is_some()
+    }
+
+    /// Waits until `instant`, which an open loop's tasks do.
+    pub(crate) async fn alarm(&self, instant: Instant) {
+        match &self.alarm {
+            Some(alarm) => alarm.wait(instant).await,
+            None => pending().await,
+        }
     }
 
     /// Whether tasks send nothing any more.
@@ -202,7 +218,7 @@ impl Worker {
             self.tell(Message::Second(Box::new(closed)));
         }
         // An open loop goes on until all that arrived in the window is sent.
-        if tally.stage() == Stage::Over && !self.is_open_loop {
+        if tally.stage() == Stage::Over && !self.is_open_loop() {
             self.stopping.set(true);
         }
     }
