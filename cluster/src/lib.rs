@@ -9,7 +9,8 @@
 //!
 //! A student who knows Raft finds here what a lecture calls "the state machine". Where to start:
 //! [`mod@proposal`] (what is replicated), [`streams`] (why sending again is safe), [`directory`] (what the
-//! cluster has agreed on about itself), [`placement`] (which server should hold what), [`mod@map`] and [`gossip`] (what
+//! cluster has agreed on about itself), [`placement`] (which server should hold what), [`controller`] (how
+//! it gets there), [`mod@map`] and [`gossip`] (what
 //! clients are told, and servers each other).
 //!
 //! All of it is plain synchronous code on bytes and values: no I/O, no clock, no thread, no task.
@@ -17,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod codec;
+pub mod controller;
 pub mod directory;
 pub mod gossip;
 pub mod limits;

@@ -27,6 +27,8 @@ pub const STREAMS_BYTES_MAX: usize = 16 << 20;
 
 /// Most replicas of a partition that can be wanted.
 pub const REPLICAS_MAX: u32 = 7;
+/// Most partitions that are copied to a server at a time, and from one.
+pub const COPIES_MAX: usize = 2;
 /// Partitions of a cluster when nobody says otherwise.
 pub const PARTITIONS_DEFAULT: u32 = 16;
 

@@ -50,7 +50,8 @@ pub enum Command {
         /// [`Up`](ServerState::Up) or [`Draining`](ServerState::Draining).
         state: ServerState,
     },
-    /// A server is gone, for ever.
+    /// A server is gone, for ever. The directory knows only where partitions should be: whoever asks
+    /// has seen that their groups have other members.
     Remove {
         /// Its id.
         server: u64,
