@@ -143,16 +143,22 @@ impl Open {
         self.begin + Duration::from_nanos(nanos)
     }
 
-    /// When there will be something to do: an open buffer is overdue, or may be full. `firsts` are the
-    /// begins of the buffers that are not overdue, and the fullest buffer misses `missing_steps`.
-    pub(crate) fn wake(&self, firsts: impl Iterator<Item = u64>, missing_steps: usize) -> Instant {
-        let next = self.begin + self.schedule.next();
-        let full = self.begin + self.schedule.later(missing_steps);
+    /// When there will be something to do, if there will: an open buffer is overdue, or may be full. `firsts`
+    /// are the begins of the buffers that are not overdue, and the fullest buffer misses `missing_steps`.
+    pub(crate) fn wake(
+        &self,
+        firsts: impl Iterator<Item = u64>,
+        missing_steps: usize,
+    ) -> Option<Instant> {
+        let arriving = !self.is_over();
+        let next = arriving.then(|| self.begin + self.schedule.next());
+        let full = arriving.then(|| self.begin + self.schedule.later(missing_steps));
         firsts
             .map(|first| self.instant(first))
-            .chain([next])
+            .chain(next)
             .map(|first| first + self.linger)
-            .fold(full, Instant::min)
+            .chain(full)
+            .min()
     }
 }
 
@@ -225,10 +231,11 @@ mod tests {
         let begin = Instant::now();
         let mut open = open(begin, MILLI * 20);
         let first = open.take(begin).unwrap();
-        assert_eq!(open.wake([first].into_iter(), 100), begin + MILLI * 20);
-        assert_eq!(open.wake([first].into_iter(), 10), begin + MILLI * 10);
+        let wake = |firsts: &[u64], missing| open.wake(firsts.iter().copied(), missing);
+        assert_eq!(wake(&[first], 100), Some(begin + MILLI * 20));
+        assert_eq!(wake(&[first], 10), Some(begin + MILLI * 10));
         // Without an open buffer the next arrival opens one.
-        assert_eq!(open.wake([].into_iter(), 100), begin + MILLI * 21);
+        assert_eq!(wake(&[], 100), Some(begin + MILLI * 21));
         assert!(!open.is_overdue(Some(first), begin + MILLI * 19));
         assert!(open.is_overdue(Some(first), begin + MILLI * 20));
         assert!(!open.is_overdue(None, begin + MILLI * 99));
@@ -236,5 +243,9 @@ mod tests {
         assert_eq!(open.ready(first, None), 20 * MILLI_NANOS);
         assert_eq!(open.ready(first, Some(7 * MILLI_NANOS)), 7 * MILLI_NANOS);
         assert_eq!(open.ready(first, Some(30 * MILLI_NANOS)), 20 * MILLI_NANOS);
+        // Behind the window's end nothing arrives that could fill it.
+        open.measure(Some((begin, begin + MILLI)));
+        assert_eq!(open.wake([].into_iter(), 100), None);
+        assert_eq!(open.wake([first].into_iter(), 10), Some(begin + MILLI * 20));
     }
 }

@@ -314,7 +314,9 @@ impl Task {
         let firsts = waiting.filter_map(|buffer| buffer.first());
         let missing = |buffer: &Buffer| self.full_steps - buffer.steps.len();
         let missing_steps = self.buffers.iter().map(missing).min().unwrap_or(0);
-        let wake = open.wake(firsts, missing_steps).min(now + IDLE_TIME_MAX);
+        let longest = now + IDLE_TIME_MAX;
+        let wake = open.wake(firsts, missing_steps);
+        let wake = wake.map_or(longest, |wake| wake.min(longest));
         let mut sleep = pin!(sleep_until(wake.into()));
         let room = |cx: &mut Context<'_>| {
             let mut overdue = self.buffers.iter().filter(|buffer| overdue(buffer));
