@@ -6,7 +6,7 @@ use std::thread;
 
 use batchkv_bench::job::{VALUE, map};
 use batchkv_protocol::limits::{BUFFER_BYTES_MAX, FRAME_TIME_MAX};
-use batchkv_protocol::{Answer, AnswerWriter, Counters, Operation};
+use batchkv_protocol::{Answer, Answers, Counters, Operation};
 use batchkv_server::config::{Config, EngineKind};
 use batchkv_store::{Engine, Placed, Usage};
 
@@ -16,7 +16,7 @@ impl Engine for Null {
     fn apply(
         &self,
         window: &[Placed<'_>],
-        answers: &mut AnswerWriter<'_>,
+        answers: &mut impl Answers,
         counters: &mut Counters,
     ) -> usize {
         for (applied, placed) in window.iter().enumerate() {

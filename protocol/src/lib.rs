@@ -18,10 +18,12 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+mod answers;
 pub mod buffer;
 pub mod control;
 pub mod frame;
 pub mod hello;
+mod kept;
 pub mod key;
 pub mod limits;
 pub mod live;
@@ -32,10 +34,12 @@ mod seen;
 mod wire;
 
 pub use answer::{Answer, AnswerFrame, AnswerWriter, Position, References, Refusal};
+pub use answers::Answers;
 pub use buffer::{ReceiveBuffer, SendBuffer};
 pub use control::{Control, Counters, ErrorFrame, MapFrame, ServerAddress, Status};
 pub use frame::Malformed;
 pub use hello::{ClientHello, Hello, OperatorHello, PeerHello, Role, ServerHello, ServerLimits};
+pub use kept::{KeptAnswers, KeptCursor};
 pub use key::Key;
 pub use live::LiveMap;
 pub use map::{MapError, Ownership, PartitionMap, Partitioning};

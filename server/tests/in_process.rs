@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use batchkv_protocol::limits::{BUFFER_BYTES_MAX, FRAME_BYTES, SOCKET_SEND_BYTES, VALUE_BYTES_MAX};
-use batchkv_protocol::{Answer, AnswerFrame, AnswerWriter, Control, Counters, PartitionMap};
+use batchkv_protocol::{Answer, AnswerFrame, Answers, Control, Counters, PartitionMap};
 use batchkv_server::config::{Config, EngineKind};
 use batchkv_server::stats::Snapshot;
 use batchkv_store::{Dashmap, Engine, Placed, Usage};
@@ -78,7 +78,7 @@ impl Engine for Faulty {
     fn apply(
         &self,
         window: &[Placed<'_>],
-        answers: &mut AnswerWriter<'_>,
+        answers: &mut impl Answers,
         counters: &mut Counters,
     ) -> usize {
         let bad = |placed: &Placed<'_>| placed.operation.key().bytes() == b"bad";

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use batchkv_client::{Batch, Client, Options, Outcome};
 use batchkv_protocol::limits::BUFFER_BYTES_MAX;
-use batchkv_protocol::{Answer, AnswerWriter, Counters, Operation, PartitionMap};
+use batchkv_protocol::{Answer, Answers, Counters, Operation, PartitionMap};
 use batchkv_server::config::{Config, EngineKind};
 use batchkv_store::{Dashmap, Engine, Partitioned, Placed, Usage};
 use batchkv_workload::history::{self, Action, Event, Violation};
@@ -223,7 +223,7 @@ impl<L: Fn(Operation<'_>) -> Option<Lie> + Send + Sync + 'static> Engine for Fau
     fn apply(
         &self,
         window: &[Placed<'_>],
-        answers: &mut AnswerWriter<'_>,
+        answers: &mut impl Answers,
         counters: &mut Counters,
     ) -> usize {
         let mut fits = |placed: &Placed<'_>| match (self.lie)(placed.operation) {

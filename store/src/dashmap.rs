@@ -3,7 +3,7 @@
 use super::{Engine, OutOfMemory, Placed, Usage, answer_delete, answer_put};
 use ::dashmap::DashMap;
 use ::dashmap::mapref::entry::Entry;
-use batchkv_protocol::{Answer, AnswerWriter, Counters, Operation, Position};
+use batchkv_protocol::{Answer, Answers, Counters, Operation, Position};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Shards of the map; many times the server's threads, so that two seldom meet.
@@ -41,7 +41,7 @@ impl Dashmap {
         &self,
         position: Position,
         key: &[u8],
-        answers: &mut AnswerWriter<'_>,
+        answers: &mut impl Answers,
         counters: &mut Counters,
     ) -> bool {
         let found = self.map.get(key);
@@ -110,7 +110,7 @@ impl Engine for Dashmap {
     fn apply(
         &self,
         window: &[Placed<'_>],
-        answers: &mut AnswerWriter<'_>,
+        answers: &mut impl Answers,
         counters: &mut Counters,
     ) -> usize {
         let mut fits = |placed: &Placed<'_>| match placed.operation {

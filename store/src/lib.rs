@@ -11,7 +11,7 @@ mod system;
 pub use self::dashmap::Dashmap;
 pub use self::partitioned::Partitioned;
 
-use batchkv_protocol::{Answer, AnswerWriter, Counters, Operation, Position, Refusal};
+use batchkv_protocol::{Answer, Answers, Counters, Operation, Position, Refusal};
 
 /// Most operations of a window: enough for their cache misses to overlap.
 pub const WINDOW_OPERATIONS: usize = 64;
@@ -42,18 +42,20 @@ pub struct Usage {
 /// it. Operations of one window on the same key take effect in order; a window as a whole is not
 /// atomic. Any number of threads may apply windows at the same time, to the same partitions too.
 pub trait Engine: Send + Sync + 'static {
-    /// Applies `window` in order, writing each answer; stops before the first operation whose
-    /// answer does not fit (that one is not applied) and returns how many were applied. Counts what
-    /// was executed and what was refused in `counters`.
+    /// Applies `window` in order, giving each answer to `answers`; stops before the first operation
+    /// whose answer has no room there (that one is not applied) and returns how many were applied.
+    /// Counts what was executed and what was refused in `counters`.
     ///
     /// Keys and values keep the protocol's limits, and every `partition` is below the number of
     /// partitions that the engine was made for.
     fn apply(
         &self,
         window: &[Placed<'_>],
-        answers: &mut AnswerWriter<'_>,
+        answers: &mut impl Answers,
         counters: &mut Counters,
-    ) -> usize;
+    ) -> usize
+    where
+        Self: Sized;
 
     /// Counts the records and the memory; exact while nothing is applied.
     fn usage(&self) -> Usage;
@@ -67,7 +69,7 @@ struct OutOfMemory;
 #[inline]
 fn answer_put(
     position: Position,
-    answers: &mut AnswerWriter<'_>,
+    answers: &mut impl Answers,
     counters: &mut Counters,
     store: impl FnOnce() -> Result<(), OutOfMemory>,
 ) -> bool {
@@ -91,7 +93,7 @@ fn answer_put(
 #[inline]
 fn answer_delete(
     position: Position,
-    answers: &mut AnswerWriter<'_>,
+    answers: &mut impl Answers,
     counters: &mut Counters,
     remove: impl FnOnce() -> bool,
 ) -> bool {

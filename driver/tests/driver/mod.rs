@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use batchkv_client::protocol::{Answer, AnswerWriter, Counters, Operation, PartitionMap, Refusal};
+use batchkv_client::protocol::{Answer, Answers, Counters, Operation, PartitionMap, Refusal};
 use batchkv_server::config::{Config, EngineKind};
 use batchkv_server::stats::Snapshot;
 use batchkv_store::{Engine, Partitioned, Placed, Usage};
@@ -125,7 +125,7 @@ impl Engine for Liar {
     fn apply(
         &self,
         window: &[Placed<'_>],
-        answers: &mut AnswerWriter<'_>,
+        answers: &mut impl Answers,
         counters: &mut Counters,
     ) -> usize {
         let LiarState { store, operations } = &mut *self.state.lock().unwrap();

@@ -57,7 +57,7 @@ mod words;
 
 use super::{Engine, OutOfMemory, Placed, Usage, WINDOW_OPERATIONS, answer_delete, answer_put};
 use crate::system::prefetch;
-use batchkv_protocol::{Answer, AnswerWriter, Counters, Operation, Position};
+use batchkv_protocol::{Answer, Answers, Counters, Operation, Position};
 use bucket::Place;
 use key::{Key, Locator, Secrets};
 use slab::{Block, Slab};
@@ -152,7 +152,7 @@ impl Partitioned {
         &'s self,
         lookup: &mut Lookup<'s, '_>,
         placed: &Placed<'_>,
-        answers: &mut AnswerWriter<'_>,
+        answers: &mut impl Answers,
         counters: &mut Counters,
     ) -> bool {
         let position = placed.position;
@@ -172,7 +172,7 @@ impl Partitioned {
         &'s self,
         lookup: &mut Lookup<'s, '_>,
         position: Position,
-        answers: &mut AnswerWriter<'_>,
+        answers: &mut impl Answers,
         counters: &mut Counters,
     ) -> bool {
         // Often a put of the same window was here: found out before the value is copied in vain.
@@ -191,7 +191,7 @@ impl Partitioned {
         &'s self,
         lookup: &mut Lookup<'s, '_>,
         position: Position,
-        answers: &mut AnswerWriter<'_>,
+        answers: &mut impl Answers,
         counters: &mut Counters,
     ) -> bool {
         let mut disturbed = 0;
@@ -216,7 +216,7 @@ impl Partitioned {
         &self,
         lookup: &Lookup<'_, '_>,
         position: Position,
-        answers: &mut AnswerWriter<'_>,
+        answers: &mut impl Answers,
         counters: &mut Counters,
     ) -> Option<bool> {
         let mark = answers.mark();
@@ -359,7 +359,7 @@ impl Engine for Partitioned {
     fn apply(
         &self,
         window: &[Placed<'_>],
-        answers: &mut AnswerWriter<'_>,
+        answers: &mut impl Answers,
         counters: &mut Counters,
     ) -> usize {
         let mut applied = 0;
