@@ -53,6 +53,7 @@ impl NullServer {
         let config = Config {
             server_index: 0,
             map: map(),
+            addresses: Vec::new(),
             // Unused: the engine is handed over.
             engine: EngineKind::Partitioned,
             threads: thread::available_parallelism()?.get(),

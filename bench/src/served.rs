@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use batchkv_protocol::control::{MAGIC, VERSION};
-use batchkv_protocol::limits::FRAME_BYTES;
+use batchkv_protocol::limits::{BUFFER_BYTES_MAX, FRAME_BYTES};
 use batchkv_protocol::{ClientHello, Control, ReceiveBuffer, SendBuffer, Status};
-use batchkv_server::session::{Identity, Progress, Session};
+use batchkv_server::budget::Budget;
+use batchkv_server::executor::{Executor as _, Immediate};
+use batchkv_server::session::{Identity, Progress, Scratch, Session};
+use batchkv_server::shared_map::SharedMap;
 use batchkv_store::Engine;
 use batchkv_workload::{LoadOrder, Spec};
 
@@ -32,25 +35,29 @@ pub fn frames(steps: &[Step]) -> Vec<u8> {
 
 /// A greeted session with its buffers.
 pub struct Served<E> {
-    /// What the session works on.
-    pub engine: E,
+    /// What the session hands operations to.
+    pub executor: Immediate<E>,
     session: Session,
+    scratch: Scratch,
     input: ReceiveBuffer,
     out: SendBuffer,
 }
 
 impl<E: Engine> Served<E> {
     fn new(engine: E) -> Self {
+        let map = Arc::new(SharedMap::new(&map(), Vec::new()));
+        let executor = Immediate::new(engine, map.clone(), 0);
         let identity = Arc::new(Identity {
             server_index: 0,
             threads: 1,
-            map: map(),
+            map,
             status: Status::default,
             clock: Instant::now,
         });
         let mut served = Self {
-            engine,
-            session: Session::new(identity),
+            executor,
+            session: Session::new(identity, Arc::new(Budget::new(BUFFER_BYTES_MAX))),
+            scratch: Scratch::default(),
             input: ReceiveBuffer::default(),
             out: SendBuffer::default(),
         };
@@ -84,7 +91,7 @@ impl<E: Engine> Served<E> {
             steps.sort_by_key(|step| step.partition);
             served.feed(&frames(&steps));
         }
-        assert_eq!(served.engine.usage().records, spec.records());
+        assert_eq!(served.executor.usage().records, spec.records());
         served
     }
 
@@ -97,15 +104,21 @@ impl<E: Engine> Served<E> {
         while !bytes.is_empty() {
             self.input.fill_from(&mut bytes);
             loop {
-                let progress =
-                    self.session
-                        .advance(&self.engine, &mut self.input, &mut self.out, FRAME_BYTES);
+                let progress = self.session.advance(
+                    &self.executor,
+                    &mut self.scratch,
+                    &mut self.input,
+                    &mut self.out,
+                    FRAME_BYTES,
+                );
                 answer_bytes += self.out.pending().len();
                 self.out.sent(self.out.pending().len());
                 match progress {
                     Progress::More => {}
                     Progress::Idle => break,
-                    Progress::Failed => panic!("the session refused our own requests"),
+                    Progress::Waiting | Progress::Failed => {
+                        panic!("the session refused our own requests")
+                    }
                 }
             }
         }

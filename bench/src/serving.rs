@@ -3,6 +3,7 @@
 
 use batchkv_bench::job::{OPERATIONS, spec};
 use batchkv_bench::served::{REQUESTS, Served, requests};
+use batchkv_server::executor::Executor as _;
 use batchkv_store::{Dashmap, Engine, Partitioned};
 
 use crate::mover::Weights;
@@ -46,7 +47,7 @@ pub(crate) fn run() {
                 feed_all(&mut dashmap, &requests)
             }],
         );
-        let usage = partitioned.engine.usage();
+        let usage = partitioned.executor.usage();
         println!(
             "{name}: partitioned {partitioned_ns:.1} ns, dashmap {dashmap_ns:.1} ns an operation"
         );

@@ -292,6 +292,11 @@ impl<'a> AnswerWriter<'a> {
         true
     }
 
+    /// Takes the whole frame back.
+    pub fn discard(self) {
+        self.out.filled = self.frame_start;
+    }
+
     /// Ends the frame; `last` marks the frame with the request's last
     /// answer.
     pub fn finish(mut self, last: bool) {

@@ -48,6 +48,10 @@ pub const ERROR_TEXT_BYTES_MAX: usize = 512;
 /// is closed. The records' memory has a limit of its own.
 pub const BUFFER_BYTES_MAX: u64 = 1 << 30;
 
+/// Most bytes of a connection's groups that wait to be answered later; a single group may have more. At the
+/// bound its server reads no more of it.
+pub const PARKED_BYTES_MAX: u64 = 4 << 20;
+
 /// What a socket may keep of bytes to send, at both ends. It covers 10 Gbit/s over a round trip of 150 µs,
 /// and what is on its way on loopback still fits a second-level cache: with the kernel's own choice,
 /// megabytes, both ends wait for memory.

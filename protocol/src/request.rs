@@ -261,6 +261,30 @@ impl RequestCursor {
         Ok(Some(operation))
     }
 
+    /// A cursor before the first of `operations` operations that fill a body of `bytes` bytes: a group that was
+    /// taken out of its frame, see [`group_body`](Self::group_body).
+    #[must_use]
+    pub fn of_group(operations: u16, bytes: usize) -> Self {
+        Self {
+            at: 0,
+            groups_left: 0,
+            group_end: bytes,
+            operations_left: operations,
+        }
+    }
+
+    /// The bytes of the present group's operations that were not read yet.
+    #[must_use]
+    pub fn group_body<'a>(&self, body: &'a [u8]) -> &'a [u8] {
+        &body[self.at..self.group_end]
+    }
+
+    /// Operations of the present group that were not read yet.
+    #[must_use]
+    pub fn operations_left(&self) -> u16 {
+        self.operations_left
+    }
+
     /// Goes behind the group's last operation without reading any.
     pub fn skip_group(&mut self) {
         self.at = self.group_end;

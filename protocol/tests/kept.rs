@@ -12,7 +12,7 @@ use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_
 /// An answer that owns its value, whose value it is, and whether it is taken back.
 type Owned = (u8, usize, Option<u64>, bool);
 
-const CONTENT: [u8; 70_000] = [7; 70_000];
+static CONTENT: [u8; 70_000] = [7; 70_000];
 
 fn owned() -> impl Strategy<Value = Owned> {
     (0..9_u8, 0..300_usize, any::<Option<u64>>(), any::<bool>())

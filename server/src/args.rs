@@ -166,6 +166,7 @@ fn validate(args: Args) -> Result<Settings, String> {
         config: Config {
             server_index: args.server_index,
             map,
+            addresses: Vec::new(),
             engine: match args.engine {
                 EngineName::Partitioned => EngineKind::Partitioned,
                 EngineName::Dashmap => EngineKind::Dashmap,

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use batchkv_protocol::limits::{FRAME_BYTES, REQUEST_FRAME_BYTES, SOCKET_RECEIVE_BYTES};
+use tokio::sync::Notify;
 
 /// With more stalled peers than this, answers go out in small frames.
 const STALLED_PEERS_MAX: usize = 128;
@@ -22,11 +23,18 @@ pub(crate) fn socket_receive_bytes(connections: u64) -> usize {
     }
 }
 
+/// The part of all bytes that parked groups may take: one of so many.
+const PARKED_SHARE: u64 = 4;
+
 /// Bytes that connections hold, against the most that they may, and how many of their peers are stalled.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub struct Budget {
     bytes_max: u64,
     bytes: AtomicU64,
+    /// Bytes of parked groups and their answers, which are part of `bytes`.
+    parked_bytes: AtomicU64,
+    /// Wakes who waits for others' groups to be answered.
+    unparked: Notify,
     stalled_peers: AtomicUsize,
 }
 
@@ -42,12 +50,44 @@ pub(crate) struct Charge<'a> {
 }
 
 impl Budget {
-    pub(crate) fn new(bytes_max: u64) -> Self {
+    /// A budget of `bytes_max` bytes, of which parked groups may take a quarter.
+    #[must_use]
+    pub fn new(bytes_max: u64) -> Self {
         Self {
             bytes_max,
             bytes: AtomicU64::new(0),
+            parked_bytes: AtomicU64::new(0),
+            unparked: Notify::new(),
             stalled_peers: AtomicUsize::new(0),
         }
+    }
+
+    /// Bytes of parked groups and of answers to them.
+    #[must_use]
+    pub fn parked_bytes(&self) -> u64 {
+        self.parked_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many bytes more may be parked: always when none are.
+    pub(crate) fn may_park(&self, bytes: u64) -> bool {
+        let parked = self.parked_bytes();
+        parked == 0 || parked + bytes <= self.bytes_max / PARKED_SHARE
+    }
+
+    pub(crate) fn park(&self, bytes: u64) {
+        self.parked_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unpark(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.parked_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.unparked.notify_waiters();
+    }
+
+    /// Ready when parked bytes have gone since the call.
+    pub(crate) fn unparked(&self) -> impl Future<Output = ()> {
+        self.unparked.notified()
     }
 
     /// Counts a peer as stalled.

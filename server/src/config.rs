@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use batchkv_protocol::PartitionMap;
+use batchkv_protocol::{PartitionMap, ServerAddress};
 
 /// Which store keeps the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +18,11 @@ pub enum EngineKind {
 pub struct Config {
     /// This server's index among the owners of `map`.
     pub server_index: u32,
-    /// Who owns which partition.
+    /// Who owns which partition, at first.
     pub map: PartitionMap,
+    /// Where the owners are. If it is not empty, clients that understand it are told of these, and of
+    /// every change of owner; if it is, the map is taken to stay as it is.
+    pub addresses: Vec<ServerAddress>,
     /// Which store keeps the records.
     pub engine: EngineKind,
     /// Threads that serve connections, at least 1.

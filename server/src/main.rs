@@ -66,7 +66,7 @@ fn serve(settings: Settings) -> anyhow::Result<()> {
             let serving = run(
                 settings.config,
                 listener,
-                |observer| drop(started.send(observer)),
+                |handle| drop(started.send(handle.observer().clone())),
                 shutdown,
             );
             tokio::select! {

@@ -3,99 +3,68 @@
 //!
 //! [`Session::advance`] uses the frames that have come and writes answers until its input, or the
 //! room that it was given for output, runs out. A request frame is checked whole before anything of
-//! it is applied; then its operations go to the engine in windows, and each answer is written
+//! it is applied; then its operations go to the executor in windows, and each answer is written
 //! straight into the send buffer. Between two calls the session holds a place in a frame, never a
 //! lock and never a value: a get is executed when there is room for its answer.
+//!
+//! A group that the executor takes away is [parked](crate::parked): its answers come in frames of their own when
+//! it is completed, in front of whatever is answered next.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use batchkv_protocol::control::{
-    FEATURE_REFERENCES, FEATURE_SERVER_TIME, FEATURE_STATUS, MAGIC, VERSION,
-};
 use batchkv_protocol::frame::Kind;
-use batchkv_protocol::limits::{
-    ERROR_TEXT_BYTES_MAX, GROUPS_PER_REQUEST_MAX, OPERATIONS_PER_REQUEST_MAX, REQUESTS_OPEN_MAX,
-};
-use batchkv_protocol::request::GroupHeader;
 use batchkv_protocol::{
-    Answer, AnswerWriter, ClientHello, Control, Counters, ErrorFrame, Malformed, PartitionMap,
-    Position, ReceiveBuffer, Refusal, RequestCursor, RequestFrame, Seen, SendBuffer, ServerHello,
-    ServerLimits, Status, frame,
+    Control, Counters, KeptAnswers, KeptCursor, ReceiveBuffer, RequestFrame, Role, Seen,
+    SendBuffer, frame,
 };
 
-use batchkv_store::{Engine, Placed, WINDOW_OPERATIONS};
-
-/// What this server can do for a client that offers it.
-const FEATURES: u64 = FEATURE_STATUS | FEATURE_REFERENCES | FEATURE_SERVER_TIME;
-
-/// What a server says of itself to every client.
-#[derive(Debug)]
-pub struct Identity {
-    /// The server's index among the owners of the map.
-    pub server_index: u32,
-    /// Threads that serve connections.
-    pub threads: u32,
-    /// Who owns which partition.
-    pub map: PartitionMap,
-    /// Looks at clock, machine and threads when a client asks for them.
-    pub status: fn() -> Status,
-    /// Read once an answer frame, where it tells the server's time.
-    pub clock: fn() -> Instant,
-}
+use crate::answering::{Answering, Head, Stop, Turn};
+use crate::budget::Budget;
+use crate::executor::Executor;
+use crate::fault::{Fault, write_error};
+use crate::greeting::Greeted;
+pub use crate::greeting::Identity;
+use crate::parked::{Completion, Parking, Taken};
+use crate::requests::{Requests, Unparked};
+pub use crate::windows::Scratch;
+use crate::windows::WindowCursor;
 
 /// Why [`Session::advance`] came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// Every complete frame was answered: more input is needed.
+    /// Every complete frame was used: more input is needed, or a parked group's completion.
     Idle,
     /// The output limit was reached: call again once some of it is gone.
     More,
+    /// What comes next must wait until parked groups are completed: call again then, and read no more input.
+    Waiting,
     /// The peer broke the protocol: an error frame is the last in the output; close behind it.
     Failed,
-}
-
-/// Why a session ends, told to the peer in an error frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum Fault {
-    #[error("{0}")]
-    Malformed(#[from] Malformed),
-    #[error("the first frame must be a hello with the magic \"bkv1\"")]
-    NoHello,
-    #[error("the client speaks versions {min} to {max}; this server speaks version {VERSION}")]
-    Version { min: u16, max: u16 },
-    #[error("a client may send hello once, then requests, and ask for counters and status")]
-    Unexpected,
-    #[error("a request has more than {OPERATIONS_PER_REQUEST_MAX} operations")]
-    RequestTooLong,
-    #[error("more than {REQUESTS_OPEN_MAX} requests were begun and not finished")]
-    TooManyOpen,
 }
 
 /// One connection's conversation; see the module.
 #[derive(Debug)]
 pub struct Session {
     identity: Arc<Identity>,
-    greeted: bool,
+    /// There when the hello has come.
+    greeted: Option<Greeted>,
     failed: bool,
-    /// Whether answer frames tell the server's time.
-    timed: bool,
     /// When the last byte of the input's complete frames was read.
     read_at: Option<Instant>,
-    counters: Counters,
+    answering: Answering,
     frames: u64,
-    /// There where the client understands references.
-    seen: Option<Seen>,
-    open: Vec<OpenRequest>,
+    /// Frames of `frames` that have groups still parked, or had when they were used.
+    frames_late: u64,
+    /// Frames wholly answered since they were last asked for, of those.
+    unparked: Vec<Unparked>,
+    requests: Requests,
     current: Option<CurrentFrame>,
-}
-
-/// A request of which the last frame has not come.
-#[derive(Debug)]
-struct OpenRequest {
-    id: u64,
-    groups: usize,
-    operations: usize,
+    parking: Parking,
+    /// The parked group that is being answered.
+    completed: Option<Completed>,
+    /// The version of the map that the client was sent last.
+    map_version: u64,
 }
 
 /// The request frame at the front of the input that is being answered.
@@ -103,43 +72,69 @@ struct OpenRequest {
 struct CurrentFrame {
     id: u64,
     last: bool,
-    place: Place,
+    cursor: WindowCursor,
 }
 
-/// Where in a request frame the next operation stands.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    cursor: RequestCursor,
-    next: Position,
-    partition: u32,
-    /// The number that the frame's next group has in its request.
-    next_group: u32,
-    /// The answer to what is left of a refused group, and how many operations that is.
-    refused: Option<(Answer<'static>, u16)>,
+/// A parked group that is being answered.
+#[derive(Debug)]
+enum Completed {
+    Answered(Taken, KeptAnswers, KeptCursor),
+    Execute(Taken, WindowCursor),
+}
+
+/// What a step of a session came to.
+enum Step {
+    /// There may be more to do.
+    Done,
+    /// There is no complete frame.
+    Starved,
+    /// Parked groups must be completed first.
+    Blocked,
 }
 
 impl Session {
-    /// A session that waits for the client's hello.
+    /// A session that waits for a hello. What it parks counts in `budget`.
     #[must_use]
-    pub fn new(identity: Arc<Identity>) -> Self {
+    pub fn new(identity: Arc<Identity>, budget: Arc<Budget>) -> Self {
         Self {
             identity,
-            greeted: false,
+            greeted: None,
             failed: false,
-            timed: false,
             read_at: None,
-            counters: Counters::default(),
+            answering: Answering {
+                seen: None,
+                clock: None,
+                counters: Counters::default(),
+            },
             frames: 0,
-            seen: None,
-            open: Vec::new(),
+            frames_late: 0,
+            unparked: Vec::new(),
+            requests: Requests::default(),
             current: None,
+            parking: Parking::new(budget),
+            completed: None,
+            map_version: 0,
         }
     }
 
-    /// Whether the client's hello has come.
+    /// Whether a hello has come.
     #[must_use]
     pub fn is_greeted(&self) -> bool {
-        self.greeted
+        self.greeted.is_some()
+    }
+
+    /// The client at the other end, when it has said hello.
+    #[must_use]
+    pub fn client(&self) -> Option<[u8; 16]> {
+        match self.greeted?.role {
+            Role::Client { id } => Some(id),
+            Role::Peer { .. } | Role::Operator => None,
+        }
+    }
+
+    /// Whether the client is sent maps.
+    pub(crate) fn is_told_of_maps(&self) -> bool {
+        self.greeted.is_some_and(|greeted| greeted.maps)
     }
 
     /// Takes note of when the input's last bytes were read. A peer is read from again only when none of
@@ -148,10 +143,10 @@ impl Session {
         self.read_at = Some(time);
     }
 
-    /// What was served on this connection so far.
+    /// What was served on this connection so far; of parked groups, what was completed.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.counters
+        self.answering.counters
     }
 
     /// Complete frames that were used so far.
@@ -160,350 +155,234 @@ impl Session {
         self.frames
     }
 
-    /// Whether a request frame is answered in part.
+    /// Those of [`frames`](Self::frames) of which no group was parked when they had been used.
+    pub(crate) fn frames_answered_at_once(&self) -> u64 {
+        self.frames - self.frames_late
+    }
+
+    /// Frames with parked groups that were wholly answered since the last call.
+    pub(crate) fn take_unparked(&mut self) -> Vec<Unparked> {
+        std::mem::take(&mut self.unparked)
+    }
+
+    /// Whether a request frame or a parked group is answered in part.
     #[must_use]
     pub fn is_mid_frame(&self) -> bool {
-        self.current.is_some()
+        self.current.is_some() || self.completed.is_some()
+    }
+
+    /// Whether groups are parked, or completed and not yet answered.
+    #[must_use]
+    pub fn has_parked(&self) -> bool {
+        !self.requests.none_parked()
+    }
+
+    /// Ready when a parked group was completed since the last time.
+    pub fn completed(&self) -> impl Future<Output = ()> + use<> {
+        self.parking.completed()
     }
 
     /// Uses complete frames of `input` and appends answers to `out`, in frames of up to `frame_bytes`,
     /// until the input runs out or more than half a frame waits there.
     pub fn advance(
         &mut self,
-        engine: &impl Engine,
+        executor: &impl Executor,
+        scratch: &mut Scratch,
         input: &mut ReceiveBuffer,
         out: &mut SendBuffer,
         frame_bytes: usize,
     ) -> Progress {
+        let turn = &mut Turn {
+            executor,
+            scratch,
+            out,
+            frame_bytes,
+        };
         while !self.failed {
-            if out.pending().len() > frame_bytes / 2 {
+            if turn.is_full() {
                 return Progress::More;
             }
-            match self.step(engine, input, out, frame_bytes) {
-                Ok(true) => {}
-                Ok(false) => return Progress::Idle,
+            match self.step(turn, input) {
+                Ok(Step::Done) => {}
+                Ok(Step::Starved) => return Progress::Idle,
+                Ok(Step::Blocked) => return Progress::Waiting,
                 Err(fault) => {
                     self.failed = true;
-                    write_error(&fault.to_string(), out);
+                    write_error(&fault.to_string(), turn.out);
                 }
             }
         }
         Progress::Failed
     }
 
-    /// Uses one frame, or a part of one; `false` when there is no complete one.
+    /// Answers a completed group, or uses one frame, or a part of one of them.
     fn step(
         &mut self,
-        engine: &impl Engine,
+        turn: &mut Turn<'_, impl Executor>,
         input: &mut ReceiveBuffer,
-        out: &mut SendBuffer,
-        frame_bytes: usize,
-    ) -> Result<bool, Fault> {
+    ) -> Result<Step, Fault> {
+        if self.has_parked() && self.answer_completed(turn)? {
+            return Ok(Step::Done);
+        }
+        if self.is_told_of_maps() && self.identity.map.version() > self.map_version {
+            self.map_version = self.identity.map.write(turn.out);
+            return Ok(Step::Done);
+        }
         let Some(body) = input.body()? else {
-            return Ok(false);
+            return Ok(Step::Starved);
         };
-        let done = match frame::kind(body)? {
-            Kind::Control => self.control(body, out).map(|()| true)?,
-            Kind::Request if self.greeted => self.request(engine, body, out, frame_bytes)?,
-            Kind::Request => return Err(Fault::NoHello),
-            Kind::Answer => return Err(Fault::Unexpected),
+        let step = match (frame::kind(body)?, self.greeted) {
+            (Kind::Control, _) => self.control(body, turn.out)?,
+            (Kind::Request, Some(greeted)) => self.request(turn, body, greeted)?,
+            (Kind::Request, None) => return Err(Fault::NoHello),
+            (Kind::Answer, _) => return Err(Fault::Unexpected),
         };
-        if done {
+        if matches!(step, Step::Done) && self.current.is_none() {
             self.frames += 1;
             input.consume();
         }
-        Ok(true)
+        Ok(step)
     }
 
-    fn control(&mut self, body: &[u8], out: &mut SendBuffer) -> Result<(), Fault> {
-        match Control::decode(body) {
-            Ok(Control::ClientHello(hello)) if !self.greeted => {
-                self.check_hello(&hello)?;
-                self.greeted = true;
-                self.seen = (hello.features & FEATURE_REFERENCES != 0).then(Seen::default);
-                self.timed = hello.features & FEATURE_SERVER_TIME != 0;
-                self.identity.answer_to(&hello).write(out);
-            }
-            Ok(Control::CountersRequest) if self.greeted => {
-                Control::Counters(self.counters).write(out)
-            }
-            Ok(Control::StatusRequest) if self.greeted => {
-                Control::Status((self.identity.status)()).write(out)
-            }
-            _ if !self.greeted => return Err(Fault::NoHello),
-            Ok(_) => return Err(Fault::Unexpected),
-            Err(malformed) => return Err(malformed.into()),
+    fn control(&mut self, body: &[u8], out: &mut SendBuffer) -> Result<Step, Fault> {
+        let Some(_) = self.greeted else {
+            let greeted = self.identity.greet(body, out)?;
+            self.answering.seen = greeted.references.then(Seen::default);
+            self.answering.clock = greeted.timed.then_some(self.identity.clock);
+            self.greeted = Some(greeted);
+            return Ok(Step::Done);
+        };
+        match Control::decode(body)? {
+            // They come behind the answers to every request before them.
+            Control::CountersRequest if self.has_parked() => return Ok(Step::Blocked),
+            Control::CountersRequest => Control::Counters(self.counters()).write(out),
+            Control::StatusRequest => Control::Status((self.identity.status)()).write(out),
+            _ => return Err(Fault::Unexpected),
         }
-        Ok(())
+        Ok(Step::Done)
     }
 
-    fn check_hello(&self, hello: &ClientHello) -> Result<(), Fault> {
-        if hello.magic != MAGIC {
-            return Err(Fault::NoHello);
-        }
-        let (min, max) = (hello.version_min, hello.version_max);
-        if !(min..=max).contains(&VERSION) {
-            return Err(Fault::Version { min, max });
-        }
-        Ok(())
-    }
-
-    /// Answers as much of a request frame as the output takes; `true` when all of it is answered.
+    /// Answers as much of a request frame as the output takes.
     fn request(
         &mut self,
-        engine: &impl Engine,
+        turn: &mut Turn<'_, impl Executor>,
         body: &[u8],
-        out: &mut SendBuffer,
-        frame_bytes: usize,
-    ) -> Result<bool, Fault> {
-        let mut current = match self.current {
+        greeted: Greeted,
+    ) -> Result<Step, Fault> {
+        let mut current = match self.current.take() {
             Some(current) => current,
-            None => self.accept(body)?,
+            None => self.accept(body, greeted)?,
         };
-        let all = self.answer(engine, body, &mut current, out, frame_bytes)?;
-        self.current = (!all).then_some(current);
-        Ok(all)
+        let (id, last) = (current.id, current.last);
+        let head = Head {
+            id,
+            read_at: self.read_at,
+        };
+        loop {
+            let (requests, late) = (&mut self.requests, &mut self.frames_late);
+            let is_last = || {
+                let is_late = !requests.none_parked() && requests.frame_read(id, last);
+                *late += u64::from(is_late);
+                last && !is_late
+            };
+            let cursor = &mut current.cursor;
+            match self.answering.execute(turn, body, cursor, head, is_last)? {
+                Stop::End => return Ok(Step::Done),
+                Stop::Full => {
+                    self.current = Some(current);
+                    return Ok(Step::Done);
+                }
+                Stop::Later if self.park(turn.executor, body, &mut current) => {}
+                Stop::Later => {
+                    self.current = Some(current);
+                    return Ok(Step::Blocked);
+                }
+            }
+        }
     }
 
     /// Checks a new request frame before anything of it is applied.
-    fn accept(&mut self, body: &[u8]) -> Result<CurrentFrame, Fault> {
+    fn accept(&mut self, body: &[u8], greeted: Greeted) -> Result<CurrentFrame, Fault> {
+        if greeted.role == Role::Operator {
+            return Err(Fault::OperatorRequest);
+        }
         let frame = RequestFrame::parse(body)?;
-        let content = frame.validate(self.identity.map.partitioning())?;
-        let found = self.open.iter().position(|open| open.id == frame.id);
-        let known = found.map_or(0, |at| self.open[at].groups);
-        let operations = content.operations + found.map_or(0, |at| self.open[at].operations);
-        let groups = content.groups + known;
-        if operations > OPERATIONS_PER_REQUEST_MAX || groups > GROUPS_PER_REQUEST_MAX {
-            return Err(Fault::RequestTooLong);
-        }
-        match found {
-            Some(at) if frame.last => drop(self.open.swap_remove(at)),
-            Some(at) => {
-                self.open[at] = OpenRequest {
-                    id: frame.id,
-                    groups,
-                    operations,
-                }
-            }
-            None if frame.last => {}
-            None if self.open.len() == REQUESTS_OPEN_MAX => return Err(Fault::TooManyOpen),
-            None => self.open.push(OpenRequest {
-                id: frame.id,
-                groups,
-                operations,
-            }),
-        }
+        let content = frame.validate(self.identity.map.live().partitioning())?;
+        let first_group = self.requests.accept(&frame, content)?;
         Ok(CurrentFrame {
             id: frame.id,
             last: frame.last,
-            place: Place::new(frame.cursor(), known as u32),
+            cursor: WindowCursor::of_frame(&frame, first_group),
         })
     }
 
-    /// Answers from where `current` stands, over as many answer frames as the output takes.
-    fn answer(
-        &mut self,
-        engine: &impl Engine,
-        body: &[u8],
-        current: &mut CurrentFrame,
-        out: &mut SendBuffer,
-        frame_bytes: usize,
-    ) -> Result<bool, Fault> {
-        let took = || {
-            let read_at = self.read_at.filter(|_| self.timed)?;
-            Some((self.identity.clock)().saturating_duration_since(read_at))
+    /// Has the group in front of the cursor taken away; `false` when the bounds have no room for it.
+    #[cold]
+    fn park(&mut self, executor: &impl Executor, body: &[u8], current: &mut CurrentFrame) -> bool {
+        let Some(group) = current.cursor.later(body) else {
+            return true;
         };
-        let place = &mut current.place;
-        let mut window = Vec::with_capacity(WINDOW_OPERATIONS);
-        let mut writer = begin(out, current.id, frame_bytes, self.timed, &mut self.seen);
-        loop {
-            let fits = if place.refused.is_some() {
-                place.refuse(&mut writer, &mut self.counters)
-            } else {
-                let start = *place;
-                window.clear();
-                place.fill(&self.identity, body, &mut window)?;
-                if window.is_empty() && place.refused.is_none() {
-                    finish(writer, took(), current.last);
-                    return Ok(true);
-                }
-                let applied = engine.apply(&window, &mut writer, &mut self.counters);
-                let fits = applied == window.len();
-                if !fits {
-                    *place = start;
-                    place.skip(&self.identity, body, applied)?;
-                }
-                fits
-            };
-            if !fits {
-                finish(writer, took(), false);
-                if out.pending().len() > frame_bytes / 2 {
-                    return Ok(false);
-                }
-                writer = begin(out, current.id, frame_bytes, self.timed, &mut self.seen);
-            }
+        let client = self.client().unwrap_or_default();
+        if !self.requests.may_park(current.id) || !self.parking.has_room(&group) {
+            return false;
         }
-    }
-}
-
-/// Begins a frame of answers as the connection's features want it.
-fn begin<'a>(
-    out: &'a mut SendBuffer,
-    id: u64,
-    frame_bytes: usize,
-    timed: bool,
-    seen: &'a mut Option<Seen>,
-) -> AnswerWriter<'a> {
-    let writer = AnswerWriter::begin(out, id)
-        .within(frame_bytes)
-        .referring(seen.as_mut());
-    if timed { writer.timed() } else { writer }
-}
-
-fn finish(mut writer: AnswerWriter<'_>, took: Option<Duration>, last: bool) {
-    if let Some(took) = took {
-        writer.took(took);
-    }
-    writer.finish(last);
-}
-
-impl Identity {
-    fn answer_to(&self, hello: &ClientHello) -> Control {
-        Control::ServerHello(ServerHello {
-            magic: MAGIC,
-            version: VERSION,
-            features: hello.features & FEATURES,
-            server_index: self.server_index,
-            threads: self.threads,
-            limits: ServerLimits::BUILT_IN,
-            map_fingerprint: self.map.fingerprint(),
-            partitions: self.map.partitions().to_vec(),
-        })
+        self.requests.park(current.id, self.read_at);
+        let parked = self.parking.park(&group, current.id, client, self.read_at);
+        executor.submit(parked);
+        current.cursor.taken_away();
+        true
     }
 
-    /// The answer to every operation of a group that this server does not apply.
-    fn refusal(&self, group: &GroupHeader) -> Option<Answer<'static>> {
-        if group.flags != 0 {
-            return Some(Answer::Refused(Refusal::UnknownFlag));
-        }
-        let known = self.map.ownership(group.partition)?;
-        let ours = known.owner == self.server_index && known.epoch == group.epoch;
-        (!ours).then_some(Answer::WrongOwner(known))
-    }
-}
-
-impl Place {
-    fn new(cursor: RequestCursor, first_group: u32) -> Self {
-        let next = Position {
-            group: first_group,
-            operation: 0,
-        };
-        Self {
-            cursor,
-            next,
-            partition: 0,
-            next_group: first_group,
-            refused: None,
-        }
-    }
-
-    /// Reads operations into `window` until it is full, the frame ends, or a group is refused.
-    fn fill<'a>(
-        &mut self,
-        identity: &Identity,
-        body: &'a [u8],
-        window: &mut Vec<Placed<'a>>,
-    ) -> Result<(), Malformed> {
-        loop {
-            self.fill_from_group(body, window)?;
-            let full = window.len() == WINDOW_OPERATIONS;
-            if full || !self.enter_group(identity, body)? || self.refused.is_some() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Reads operations of the present group into `window`. Works on copies, which stay in registers.
-    #[inline]
-    fn fill_from_group<'a>(
-        &mut self,
-        body: &'a [u8],
-        window: &mut Vec<Placed<'a>>,
-    ) -> Result<(), Malformed> {
-        let (mut cursor, mut next) = (self.cursor, self.next);
-        while window.len() < WINDOW_OPERATIONS
-            && let Some(operation) = cursor.next_operation(body)?
-        {
-            window.push(Placed {
-                position: next,
-                partition: self.partition,
-                operation,
-            });
-            next.operation += 1;
-        }
-        (self.cursor, self.next) = (cursor, next);
-        Ok(())
-    }
-
-    /// Goes to the next group; `false` behind the last.
-    fn enter_group(&mut self, identity: &Identity, body: &[u8]) -> Result<bool, Malformed> {
-        let Some(group) = self.cursor.next_group(body)? else {
+    /// Answers of what was parked as much as the output takes; `false` when nothing was completed.
+    #[cold]
+    fn answer_completed(&mut self, turn: &mut Turn<'_, impl Executor>) -> Result<bool, Fault> {
+        let Some(mut completed) = self.next_completed()? else {
             return Ok(false);
         };
-        self.next = Position {
-            group: self.next_group,
-            operation: 0,
+        let (Completed::Answered(taken, ..) | Completed::Execute(taken, _)) = &completed;
+        let id = taken.request;
+        let head = Head {
+            id,
+            read_at: taken.read_at,
         };
-        self.next_group += 1;
-        self.partition = group.partition;
-        self.refused = identity
-            .refusal(&group)
-            .map(|answer| (answer, group.operations));
-        if self.refused.is_some() {
-            self.cursor.skip_group();
+        let is_last = self.requests.is_last(id);
+        let stop = match &mut completed {
+            Completed::Answered(_, kept, cursor) => {
+                self.answering.hand_on(turn, kept, cursor, head, is_last)
+            }
+            Completed::Execute(taken, cursor) => {
+                let body = taken.group().operations;
+                self.answering
+                    .execute(turn, body, cursor, head, || is_last)?
+            }
+        };
+        match stop {
+            Stop::End => self.unparked.extend(self.requests.answered(id)),
+            Stop::Full | Stop::Later => self.completed = Some(completed),
         }
         Ok(true)
     }
 
-    /// Goes over `operations` that were applied, which lie before any refused group.
-    fn skip(
-        &mut self,
-        identity: &Identity,
-        body: &[u8],
-        operations: usize,
-    ) -> Result<(), Malformed> {
-        for _ in 0..operations {
-            while self.cursor.next_operation(body)?.is_none() {
-                self.enter_group(identity, body)?;
-            }
-            self.next.operation += 1;
+    /// The parked group that is to be answered next, or further.
+    fn next_completed(&mut self) -> Result<Option<Completed>, Fault> {
+        if let Some(completed) = self.completed.take() {
+            return Ok(Some(completed));
         }
-        Ok(())
-    }
-
-    /// Answers what is left of the refused group; `false` when an answer did not fit.
-    fn refuse(&mut self, writer: &mut AnswerWriter<'_>, counters: &mut Counters) -> bool {
-        while let Some((answer, left)) = self.refused {
-            if !writer.answer(self.next, answer) {
-                return false;
+        match self.parking.next() {
+            None => Ok(None),
+            Some(Completion::Answered(taken, kept, counters)) => {
+                if kept.len() != usize::from(taken.group().header.operations) {
+                    return Err(Fault::Abandoned(taken.request));
+                }
+                self.answering.counters += counters;
+                let cursor = KeptCursor::default();
+                Ok(Some(Completed::Answered(taken, kept, cursor)))
             }
-            match answer {
-                Answer::WrongOwner(_) => counters.wrong_owner += 1,
-                _ => counters.refused += 1,
+            Some(Completion::Execute(taken)) => {
+                let cursor = WindowCursor::of_group(&taken.group());
+                Ok(Some(Completed::Execute(taken, cursor)))
             }
-            self.next.operation += 1;
-            self.refused = (left > 1).then_some((answer, left - 1));
+            Some(Completion::Abandoned(request)) => Err(Fault::Abandoned(request)),
         }
-        true
     }
-}
-
-/// Appends an error frame; `text` is cut to what one may hold.
-pub(crate) fn write_error(text: &str, out: &mut SendBuffer) {
-    const UTF8_BYTES_MAX: usize = 4;
-    let text = text
-        .chars()
-        .take(ERROR_TEXT_BYTES_MAX / UTF8_BYTES_MAX)
-        .collect();
-    Control::Error(ErrorFrame { text }).write(out);
 }

@@ -1,8 +1,9 @@
 //! What the server has done so far: per-thread counters that only their thread writes, added up by
 //! whoever looks.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use batchkv_protocol::Counters;
@@ -13,6 +14,47 @@ use batchkv_store::Usage;
 #[derive(Debug)]
 pub struct Stats {
     threads: Box<[ThreadStats]>,
+    closed: [AtomicU64; Closed::ALL.len()],
+    /// Open connections of each client.
+    clients: Mutex<HashMap<[u8; 16], u64>>,
+}
+
+/// Why a connection was closed by the server, which told its peer so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// The peer broke the protocol, or was given up.
+    Broken,
+    /// The buffers of all connections were at their bound.
+    Exhausted,
+    /// A hello or a frame was not complete in time.
+    Late,
+    /// As many connections were open as are allowed.
+    Crowded,
+    /// The process may open no more files.
+    NoDescriptor,
+}
+
+impl Closed {
+    /// All reasons, in the order of [`Snapshot::closed`].
+    pub const ALL: [Self; 5] = [
+        Self::Broken,
+        Self::Exhausted,
+        Self::Late,
+        Self::Crowded,
+        Self::NoDescriptor,
+    ];
+
+    /// The reason in a word, for figures.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Broken => "broken_protocol",
+            Self::Exhausted => "buffers_exhausted",
+            Self::Late => "late",
+            Self::Crowded => "too_many_connections",
+            Self::NoDescriptor => "no_file_descriptor",
+        }
+    }
 }
 
 /// One thread's counters, on cache lines of their own.
@@ -99,12 +141,18 @@ pub struct Snapshot {
     pub bytes_received: u64,
     /// Bytes that sockets took.
     pub bytes_sent: u64,
-    /// Connections that ended with answers unsent or a frame unfinished.
+    /// Connections that ended with answers unsent or a frame unfinished, and were not told why.
     pub dropped: u64,
+    /// Connections that were closed and told why, by reason as in [`Closed::ALL`].
+    pub closed: [u64; Closed::ALL.len()],
+    /// Different clients with open connections.
+    pub clients: u64,
     /// How long the server took.
     pub service: ServiceTimes,
     /// Connections and threads that ended in a panic; known only when the server has stopped.
     pub panics: u64,
+    /// Bytes of parked groups and of answers to them.
+    pub parked_bytes: u64,
     /// Records and memory of the engine; filled in by the server.
     pub usage: Usage,
 }
@@ -113,7 +161,27 @@ impl Stats {
     pub(crate) fn new(threads: usize) -> Self {
         Self {
             threads: (0..threads).map(|_| ThreadStats::default()).collect(),
+            closed: Default::default(),
+            clients: Mutex::default(),
         }
+    }
+
+    /// Counts a connection that is closed for this reason.
+    pub(crate) fn closed(&self, reason: Closed) {
+        self.closed[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection of a client, until the mark goes.
+    pub(crate) fn meet(self: &Arc<Self>, client: [u8; 16]) -> ClientMark {
+        *self.clients().entry(client).or_default() += 1;
+        ClientMark {
+            stats: self.clone(),
+            client,
+        }
+    }
+
+    fn clients(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 16], u64>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn thread(&self, index: usize) -> &ThreadStats {
@@ -136,7 +204,11 @@ impl Stats {
 
     /// All threads' counters added up; the engine's part stays empty.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let mut all = Snapshot::default();
+        let mut all = Snapshot {
+            closed: std::array::from_fn(|reason| self.closed[reason].load(Ordering::Relaxed)),
+            clients: self.clients().len() as u64,
+            ..Snapshot::default()
+        };
         for thread in &self.threads {
             let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             all.counters += Counters {
@@ -183,6 +255,25 @@ impl ThreadStats {
         add(&self.frames, delta.frames);
         add(&self.bytes_received, delta.bytes_received);
         add(&self.bytes_sent, delta.bytes_sent);
+    }
+}
+
+/// Counts a connection of a client until it goes.
+#[derive(Debug)]
+pub(crate) struct ClientMark {
+    stats: Arc<Stats>,
+    client: [u8; 16],
+}
+
+impl Drop for ClientMark {
+    fn drop(&mut self) {
+        let mut clients = self.stats.clients();
+        if let Some(connections) = clients.get_mut(&self.client) {
+            *connections -= 1;
+            if *connections == 0 {
+                clients.remove(&self.client);
+            }
+        }
     }
 }
 

@@ -41,6 +41,7 @@ fn with_engine(
     let config = Config {
         server_index: 0,
         map: PartitionMap::fixed(256, 1).unwrap(),
+        addresses: Vec::new(),
         engine: EngineKind::Partitioned,
         threads: 1,
         max_memory_bytes: None,

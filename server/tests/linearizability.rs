@@ -58,6 +58,7 @@ fn with_server<E: Engine, T>(engine: E, clients: impl FnOnce(&str) -> T) -> T {
     let config = Config {
         server_index: 0,
         map: PartitionMap::fixed(PARTITIONS, 1).unwrap(),
+        addresses: Vec::new(),
         engine: EngineKind::Dashmap, // `serve` is given an engine, and does not look
         threads: SERVER_THREADS,
         max_memory_bytes: None,

@@ -14,14 +14,17 @@ use std::time::{Duration, Instant};
 
 use batchkv_protocol::control::{FEATURE_REFERENCES, FEATURE_SERVER_TIME};
 use batchkv_protocol::limits::{
-    FRAME_BYTES, OPERATIONS_PER_REQUEST_MAX, REQUESTS_OPEN_MAX, VALUE_BYTES_MAX,
+    BUFFER_BYTES_MAX, FRAME_BYTES, OPERATIONS_PER_REQUEST_MAX, REQUESTS_OPEN_MAX, VALUE_BYTES_MAX,
 };
 use batchkv_protocol::{
-    Answer, AnswerFrame, Control, Counters, ErrorFrame, PartitionMap, Position, ReceiveBuffer,
-    RequestWriter, SendBuffer, Status,
+    Answer, AnswerFrame, Control, Counters, ErrorFrame, Ownership, PartitionMap, Position,
+    ReceiveBuffer, RequestWriter, SendBuffer, Status,
 };
-use batchkv_server::session::{Identity, Progress, Session};
-use batchkv_store::{Dashmap, Engine};
+use batchkv_server::budget::Budget;
+use batchkv_server::executor::{Executor, Immediate};
+use batchkv_server::session::{Identity, Progress, Scratch, Session};
+use batchkv_server::shared_map::SharedMap;
+use batchkv_store::Dashmap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -34,7 +37,9 @@ fn map() -> PartitionMap {
 /// A session of server 0 of two, with its buffers and an engine.
 struct Bench {
     session: Session,
-    engine: Dashmap,
+    map: Arc<SharedMap>,
+    executor: Immediate<Dashmap>,
+    scratch: Scratch,
     input: ReceiveBuffer,
     out: SendBuffer,
     /// Everything that the session has sent.
@@ -62,16 +67,20 @@ impl Bench {
 
     /// With a client that offers these features.
     fn offering(features: u64) -> Self {
+        let map = Arc::new(SharedMap::new(&map(), Vec::new()));
+        let executor = Immediate::new(Dashmap::new(None), map.clone(), 0);
         let identity = Arc::new(Identity {
             server_index: 0,
             threads: 1,
-            map: map(),
+            map: map.clone(),
             status: Status::default,
             clock,
         });
         let mut bench = Self {
-            session: Session::new(identity),
-            engine: Dashmap::new(None),
+            session: Session::new(identity, Arc::new(Budget::new(BUFFER_BYTES_MAX))),
+            map,
+            executor,
+            scratch: Scratch::default(),
             input: ReceiveBuffer::default(),
             out: SendBuffer::default(),
             sent: Vec::new(),
@@ -90,9 +99,13 @@ impl Bench {
     fn feed(&mut self, mut bytes: &[u8], limit: usize) -> Progress {
         loop {
             self.input.fill_from(&mut bytes);
-            let progress =
-                self.session
-                    .advance(&self.engine, &mut self.input, &mut self.out, limit);
+            let progress = self.session.advance(
+                &self.executor,
+                &mut self.scratch,
+                &mut self.input,
+                &mut self.out,
+                limit,
+            );
             assert!(
                 self.out.pending().len()
                     < limit
@@ -105,7 +118,7 @@ impl Bench {
                 Progress::More => {}
                 Progress::Idle if bytes.is_empty() => return Progress::Idle,
                 Progress::Idle => {}
-                Progress::Failed => return Progress::Failed,
+                stopped => return stopped,
             }
         }
     }
@@ -381,5 +394,59 @@ fn too_many_unfinished_requests_are_refused() {
         assert_eq!(bench.feed(out.pending(), usize::MAX), expected);
     }
     assert!(bench.error().contains("64 requests were begun"));
-    assert_eq!(bench.engine.usage().records, 0);
+    assert_eq!(bench.executor.usage().records, 0);
+}
+
+#[test]
+fn a_group_that_has_begun_is_not_ruled_on_again() {
+    let mut bench = Bench::new();
+    let partition_of = |key: u8| map().partition_of(&[key]);
+    let owned = |key: &u8| partition_of(*key) == 0;
+    let key = (0..=255_u8).find(owned).unwrap();
+    bench.feed(&write(1, &[Step::Put(key, 40_000)]).0, usize::MAX);
+    bench.sent.clear();
+    // Each value is a frame of its own, so the session stops within the first group, and within the second.
+    let mut out = SendBuffer::default();
+    let mut writer = RequestWriter::begin(&mut out, 2);
+    let other = (0..=255_u8).find(|key| partition_of(*key) == 2).unwrap();
+    for key in [key, key, key, other, key] {
+        assert!(writer.get(partition_of(key), 1, &[key]));
+    }
+    writer.finish(true);
+    bench.input.fill_from(&mut out.pending());
+    let advance = |bench: &mut Bench| {
+        let progress = bench.session.advance(
+            &bench.executor,
+            &mut bench.scratch,
+            &mut bench.input,
+            &mut bench.out,
+            FRAME_BYTES,
+        );
+        bench.sent.extend(bench.out.pending());
+        bench.out.sent(bench.out.pending().len());
+        progress
+    };
+    assert_eq!(advance(&mut bench), Progress::More);
+    assert!(bench.session.is_mid_frame());
+    let moved = Ownership { owner: 1, epoch: 2 };
+    assert_eq!(bench.map.offer([(0, moved)]), 1);
+    while advance(&mut bench) == Progress::More {}
+    let mut answers = Vec::new();
+    for body in bench.bodies() {
+        let mut frame = AnswerFrame::parse(&body).unwrap();
+        while frame.next_piece().unwrap().is_some() {
+            while let Some(answer) = frame.next_answer().unwrap() {
+                answers.push(match answer {
+                    Answer::Value(value) => format!("{} bytes", value.len()),
+                    other => format!("{other:?}"),
+                });
+            }
+        }
+    }
+    let value = "40000 bytes".to_owned();
+    let refused = format!("{:?}", Answer::WrongOwner(moved));
+    let missing = format!("{:?}", Answer::Missing);
+    // The last group of the partition begins after the change.
+    let expected = [value.clone(), value.clone(), value, missing, refused];
+    assert_eq!(answers, expected);
 }

@@ -56,6 +56,7 @@ fn server() -> String {
     let config = ServerConfig {
         server_index: 0,
         map: PartitionMap::fixed(64, 1).unwrap(),
+        addresses: Vec::new(),
         engine: EngineKind::Partitioned,
         threads: 1,
         max_memory_bytes: None,

@@ -43,6 +43,7 @@ impl Server {
         let config = Config {
             server_index: index,
             map: PartitionMap::fixed(PARTITIONS, servers).unwrap(),
+            addresses: Vec::new(),
             engine: EngineKind::Partitioned,
             threads: 1,
             max_memory_bytes: None,

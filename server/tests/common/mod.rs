@@ -6,6 +6,8 @@
     reason = "a test stops at the first thing that fails"
 )]
 
+pub mod running;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};

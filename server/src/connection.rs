@@ -1,9 +1,12 @@
-//! All socket code of the server: one connection, from accept to close.
+//! One connection's socket: what is read goes to its session, what that answers is written.
 //!
 //! While the socket has no room for answers nothing is read and nothing executed, so a peer that does
 //! not read is pushed back instead of buffered: it costs the request frame that it waits for, what its
 //! socket holds, and what one write left over; [`budget`](crate::budget) bounds them. Nothing but a peer
 //! that is late with something already begun is ever timed out: a quiet connection stays.
+//!
+//! While groups are parked the connection reads on, until their bounds are reached; their completions wake it. A
+//! connection whose peer is gone gives them up; a server that stops waits for them.
 
 use std::cell::Cell;
 use std::io;
@@ -20,9 +23,10 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
 use crate::budget::{Budget, Charge};
-use crate::session::{Identity, Progress, Session, write_error};
-use crate::stats::{Delta, Open, Stats};
-use batchkv_store::Engine;
+use crate::executor::Executor;
+use crate::fault::write_error;
+use crate::session::{Identity, Progress, Scratch, Session};
+use crate::stats::{ClientMark, Closed, Delta, Open, Stats};
 
 /// Room for requests: one full frame and the next.
 const INPUT_BYTES: usize = 2 * REQUEST_FRAME_BYTES;
@@ -35,8 +39,8 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 16 << 20;
 
 /// What the connections of one thread share.
-pub(crate) struct Context<E> {
-    pub(crate) engine: Arc<E>,
+pub(crate) struct Context<X> {
+    pub(crate) executor: Arc<X>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) thread: usize,
@@ -44,6 +48,8 @@ pub(crate) struct Context<E> {
     /// The buffer that answers are written into, empty between two uses: it stays in the cache, and
     /// peers that stop reading hold none. A connection whose engine panics takes it along.
     pub(crate) answers: Cell<SendBuffer>,
+    /// The same for windows of operations.
+    pub(crate) scratch: Cell<Scratch>,
     /// [`Config::idle_timeout`](crate::config::Config::idle_timeout).
     pub(crate) patience: Duration,
     pub(crate) shutdown: watch::Receiver<bool>,
@@ -56,8 +62,8 @@ enum End {
     Gone,
     /// The server stops.
     Shutdown,
-    /// The peer broke the protocol; the error frame is in the output.
-    Failed,
+    /// The peer is told why: the error frame is in the output.
+    Told(Closed),
     /// The peer did not take its answers in time.
     Stuck,
 }
@@ -68,17 +74,21 @@ impl From<io::Error> for End {
     }
 }
 
-struct Connection<'a, E> {
-    context: &'a Context<E>,
+struct Connection<'a, X> {
+    context: &'a Context<X>,
     stream: TcpStream,
     session: Session,
+    /// There when the client has said who it is.
+    client: Option<ClientMark>,
+    /// There where the client is told of maps.
+    maps: Option<watch::Receiver<u64>>,
     input: ReceiveBuffer,
     /// Answers that the socket did not take at once.
     output: SendBuffer,
     charge: Charge<'a>,
     told: Counters,
     told_frames: u64,
-    /// Frames whose answers were written, and when input was last read.
+    /// Frames whose answers were written, parked ones aside, and when input was last read.
     served_frames: u64,
     read_at: Instant,
     bytes_received: u64,
@@ -88,30 +98,35 @@ struct Connection<'a, E> {
 }
 
 /// Serves one connection until it ends; what is owed to it when it is cut off counts as dropped.
-pub(crate) async fn serve<E: Engine>(stream: TcpStream, mut open: Open, context: &Context<E>) {
+pub(crate) async fn serve<X: Executor>(stream: TcpStream, mut open: Open, context: &Context<X>) {
     open.dropped = true;
     let mut connection = Connection::new(stream, context);
     let end = connection.converse().await;
     connection.tell();
-    open.dropped = !matches!(end, End::Failed) && !connection.is_clean();
-    if matches!(end, End::Failed | End::Shutdown) {
+    open.dropped = !matches!(end, End::Told(_)) && !connection.is_clean();
+    if let End::Told(reason) = end {
+        context.stats.closed(reason);
+    }
+    if matches!(end, End::Told(_) | End::Shutdown) {
         connection.linger().await;
     }
 }
 
 /// Tells a peer why it is not served.
-pub(crate) async fn refuse<E: Engine>(stream: TcpStream, context: &Context<E>, text: &str) {
+pub(crate) async fn refuse<X: Executor>(stream: TcpStream, context: &Context<X>, text: &str) {
     let mut connection = Connection::new(stream, context);
     write_error(text, &mut connection.output);
     connection.linger().await;
 }
 
-impl<'a, E: Engine> Connection<'a, E> {
-    fn new(stream: TcpStream, context: &'a Context<E>) -> Self {
+impl<'a, X: Executor> Connection<'a, X> {
+    fn new(stream: TcpStream, context: &'a Context<X>) -> Self {
         Self {
             context,
             stream,
-            session: Session::new(context.identity.clone()),
+            session: Session::new(context.identity.clone(), context.budget.clone()),
+            client: None,
+            maps: None,
             input: ReceiveBuffer::default(),
             output: SendBuffer::default(),
             charge: context.budget.charge(),
@@ -127,7 +142,9 @@ impl<'a, E: Engine> Connection<'a, E> {
 
     /// Whether nothing begun is left undone.
     fn is_clean(&self) -> bool {
-        !self.session.is_mid_frame() && self.input.is_empty() && self.output.is_empty()
+        let session = &self.session;
+        let is_answered = !session.is_mid_frame() && !session.has_parked();
+        is_answered && self.input.is_empty() && self.output.is_empty()
     }
 
     async fn converse(&mut self) -> End {
@@ -142,11 +159,12 @@ impl<'a, E: Engine> Connection<'a, E> {
                     "the server's memory for connections is used up; try again later",
                     &mut self.output,
                 );
-                return End::Failed;
+                return End::Told(Closed::Exhausted);
             }
             let step = match progress {
-                Progress::Failed => return End::Failed,
+                Progress::Failed => return End::Told(Closed::Broken),
                 Progress::More => self.flush().await,
+                Progress::Waiting => self.await_completions().await,
                 Progress::Idle => self.receive().await,
             };
             if let Err(end) = step {
@@ -155,21 +173,26 @@ impl<'a, E: Engine> Connection<'a, E> {
         }
     }
 
-    /// Answers what has come and writes as much as the socket takes; `Idle` when nothing was to answer.
+    /// Uses what has come and writes as much as the socket takes; `Idle` and `Waiting` when nothing was to
+    /// write.
     fn answer(&mut self) -> Progress {
         let mut answers = self.context.answers.take();
-        let engine = &*self.context.engine;
-        let frame_bytes = self.context.budget.answer_frame_bytes();
-        let mut progress = self
-            .session
-            .advance(engine, &mut self.input, &mut answers, frame_bytes);
+        let mut scratch = self.context.scratch.take();
+        let mut progress = self.session.advance(
+            &*self.context.executor,
+            &mut scratch,
+            &mut self.input,
+            &mut answers,
+            self.context.budget.answer_frame_bytes(),
+        );
+        self.context.scratch.set(scratch);
         if !answers.is_empty() {
             // A failed write fails again when the rest is written.
             let sent = self.stream.try_write(answers.pending()).unwrap_or(0);
             answers.sent(sent);
             self.bytes_sent += sent as u64;
             self.output.append(&mut answers);
-            if progress == Progress::Idle {
+            if progress != Progress::Failed {
                 progress = Progress::More;
             }
         }
@@ -230,7 +253,37 @@ impl<'a, E: Engine> Connection<'a, E> {
         Ok(room.map_err(|_| End::Stuck)??)
     }
 
-    /// Waits for more input: without limit between frames, bounded inside one.
+    /// Waits until a parked group is completed, or others' have gone, reading nothing.
+    #[cold]
+    async fn await_completions(&mut self) -> Result<(), End> {
+        // Whatever goes from now on is noticed; what went before shows in another attempt.
+        let unparked = self.context.budget.unparked();
+        let completed = self.session.completed();
+        match self.answer() {
+            Progress::Waiting => {}
+            Progress::Failed => return Err(End::Told(Closed::Broken)),
+            Progress::More => return self.flush().await,
+            Progress::Idle => return Ok(()),
+        }
+        tokio::select! {
+            () = completed => {}
+            () = unparked => {}
+        }
+        Ok(())
+    }
+
+    /// Waits for a client's maps to change, as far as it is told of them.
+    async fn map_changed(maps: &mut Option<watch::Receiver<u64>>) {
+        let gone = match maps {
+            Some(maps) => maps.changed().await.is_err(),
+            None => true,
+        };
+        if gone {
+            std::future::pending().await
+        }
+    }
+
+    /// Waits for more input, or something else to do: without limit between frames, bounded inside one.
     async fn receive(&mut self) -> Result<(), End> {
         let inside_frame = !self.input.is_empty();
         if inside_frame || !self.session.is_greeted() {
@@ -246,14 +299,26 @@ impl<'a, E: Engine> Connection<'a, E> {
             self.input.release();
         }
         let mut shutdown = self.context.shutdown.clone();
+        let completed = self.session.completed();
         let received = tokio::select! {
             // Shutdown first: a peer that always has more to say must not put it off.
             biased;
-            _ = shutdown.wait_for(|stop| *stop) => return Err(End::Shutdown),
+            _ = shutdown.wait_for(|stop| *stop) => return self.shut_down().await,
+            () = completed => return Ok(()),
+            () = Self::map_changed(&mut self.maps) => return Ok(()),
             received = self.stream.read(self.input.spare_within(INPUT_BYTES)) => received?,
             () = sleep_until(deadline.into()) => return self.late().await,
         };
         self.take(received)
+    }
+
+    /// The server stops: parked groups are still answered.
+    async fn shut_down(&mut self) -> Result<(), End> {
+        if !self.session.has_parked() {
+            return Err(End::Shutdown);
+        }
+        self.session.completed().await;
+        Ok(())
     }
 
     /// Nothing came in time: a peer inside a frame or without a hello is told so, a quiet one costs no
@@ -267,15 +332,19 @@ impl<'a, E: Engine> Connection<'a, E> {
                 format!("the hello was not complete within {seconds} s")
             };
             write_error(&text, &mut self.output);
-            return Err(End::Failed);
+            return Err(End::Told(Closed::Late));
         }
         self.input.release();
         self.charge.set(self.input.capacity());
         let mut shutdown = self.context.shutdown.clone();
+        let completed = self.session.completed();
         tokio::select! {
-            ready = self.stream.readable() => Ok(ready?),
-            _ = shutdown.wait_for(|stop| *stop) => Err(End::Shutdown),
+            ready = self.stream.readable() => return Ok(ready?),
+            () = completed => return Ok(()),
+            () = Self::map_changed(&mut self.maps) => return Ok(()),
+            _ = shutdown.wait_for(|stop| *stop) => {}
         }
+        self.shut_down().await
     }
 
     fn take(&mut self, received: usize) -> Result<(), End> {
@@ -291,11 +360,15 @@ impl<'a, E: Engine> Connection<'a, E> {
 
     /// Takes note of how long it took from reading to writing, for the frames that are done.
     fn served(&mut self) {
-        let frames = self.session.frames() - self.served_frames;
+        let stats = self.context.stats.thread(self.context.thread);
+        let frames = self.session.frames_answered_at_once() - self.served_frames;
         if frames > 0 {
             self.served_frames += frames;
-            let stats = self.context.stats.thread(self.context.thread);
             stats.served(frames, self.read_at.elapsed());
+        }
+        for unparked in self.session.take_unparked() {
+            let read_at = unparked.read_at.unwrap_or(self.read_at);
+            stats.served(unparked.frames, read_at.elapsed());
         }
     }
 
@@ -310,9 +383,21 @@ impl<'a, E: Engine> Connection<'a, E> {
         };
         if frames != self.told_frames {
             self.frame_since = None;
+            self.meet();
         }
         (self.told, self.told_frames) = (counters, frames);
         self.context.stats.thread(self.context.thread).add(&delta);
+    }
+
+    /// Takes note of who is at the other end, once that is known.
+    fn meet(&mut self) {
+        if self.client.is_none() {
+            let stats = &self.context.stats;
+            self.client = self.session.client().map(|id| stats.meet(id));
+        }
+        if self.maps.is_none() && self.session.is_told_of_maps() {
+            self.maps = Some(self.context.identity.map.subscribe());
+        }
     }
 
     /// Sends what waits and half-closes; then discards what the peer still sends until it closes,

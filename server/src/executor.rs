@@ -1,0 +1,159 @@
+//! What operations are handed to, by sessions and by whoever else has some: owner check, then engine, then
+//! counters, in one place.
+//!
+//! A group is ruled on once, when it begins. [`Immediate`] has it executed at once, window by window. An
+//! executor may also take a group away ([`Ruling::Later`]): it is then [parked](crate::parked), answered when the
+//! executor says so and in any order, and its connection goes on with what follows.
+
+use std::sync::Arc;
+
+use batchkv_protocol::request::GroupHeader;
+use batchkv_protocol::{Answer, Answers, Counters, Malformed, Ownership, Refusal};
+use batchkv_store::{Engine, Placed, Usage};
+
+use crate::parked::ParkedGroup;
+use crate::shared_map::SharedMap;
+use crate::windows::{Scratch, WindowCursor};
+
+/// One group of a request: its header, and its operations as they came.
+#[derive(Debug, Clone, Copy)]
+pub struct Group<'a> {
+    /// What stands in front of the operations.
+    pub header: GroupHeader,
+    /// The group's number in its request.
+    pub number: u32,
+    /// The operations' bytes, which were checked against every limit.
+    pub operations: &'a [u8],
+}
+
+/// What becomes of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ruling {
+    /// Its operations are applied now.
+    Now,
+    /// None of its operations is applied; each gets this answer.
+    Refused(Answer<'static>),
+    /// It is taken away and answered later.
+    Later,
+}
+
+/// Executes groups of operations. Shared by all threads; static dispatch throughout.
+pub trait Executor: Send + Sync + 'static {
+    /// Says what becomes of a group that begins. Changes nothing: a group whose answers have no room
+    /// yet is ruled on again when it has begun to be read anew, but never once an operation of it was applied.
+    fn rule(&self, group: &Group<'_>) -> Ruling;
+
+    /// Applies operations of groups that were ruled [`Now`](Ruling::Now), as [`Engine::apply`] does.
+    fn apply(
+        &self,
+        window: &[Placed<'_>],
+        answers: &mut impl Answers,
+        counters: &mut Counters,
+    ) -> usize
+    where
+        Self: Sized;
+
+    /// Takes a group that was ruled [`Later`](Ruling::Later). May complete it from any thread, and at once.
+    fn submit(&self, group: ParkedGroup);
+
+    /// Records and memory.
+    fn usage(&self) -> Usage;
+
+    /// Rules on a whole group that has no connection, and applies it at once unless it is refused; `false` when
+    /// `answers` had no room for all of it.
+    ///
+    /// # Errors
+    /// When the group's bytes were not checked, and break the format.
+    fn execute(
+        &self,
+        group: &Group<'_>,
+        scratch: &mut Scratch,
+        answers: &mut impl Answers,
+        counters: &mut Counters,
+    ) -> Result<bool, Malformed>
+    where
+        Self: Sized,
+    {
+        let mut cursor = WindowCursor::of_group(group);
+        match self.rule(group) {
+            Ruling::Refused(answer) => {
+                cursor.refuse_all(answer);
+                return Ok(cursor.answer_refused(answers, counters));
+            }
+            Ruling::Now | Ruling::Later => {}
+        }
+        let mut window = scratch.take();
+        loop {
+            window.clear();
+            cursor.fill(self, group.operations, &mut window)?;
+            let applied = self.apply(&window, answers, counters);
+            if window.is_empty() || applied < window.len() {
+                let all = window.is_empty();
+                scratch.give_back(window);
+                return Ok(all);
+            }
+        }
+    }
+}
+
+/// Executes every group at once, if its partition is this server's.
+#[derive(Debug)]
+pub struct Immediate<E> {
+    engine: E,
+    map: Arc<SharedMap>,
+    server_index: u32,
+}
+
+impl<E: Engine> Immediate<E> {
+    /// Applies to `engine` what `map` says is owned by the server with the number `server_index`.
+    #[must_use]
+    pub fn new(engine: E, map: Arc<SharedMap>, server_index: u32) -> Self {
+        Self {
+            engine,
+            map,
+            server_index,
+        }
+    }
+}
+
+/// What a server with the number `server_index` says to a group, whose partition's ownership it knows: it
+/// takes groups of flags that it knows, for partitions of its own, of any epoch up to the present one.
+#[inline]
+#[must_use]
+pub fn owner_check(group: &GroupHeader, known: Option<Ownership>, server_index: u32) -> Ruling {
+    if group.flags != 0 {
+        return Ruling::Refused(Answer::Refused(Refusal::UnknownFlag));
+    }
+    match known {
+        Some(known) if known.owner != server_index || known.epoch < group.epoch => {
+            Ruling::Refused(Answer::WrongOwner(known))
+        }
+        _ => Ruling::Now,
+    }
+}
+
+impl<E: Engine> Executor for Immediate<E> {
+    #[inline]
+    fn rule(&self, group: &Group<'_>) -> Ruling {
+        let known = self.map.live().ownership(group.header.partition);
+        owner_check(&group.header, known, self.server_index)
+    }
+
+    #[inline]
+    fn apply(
+        &self,
+        window: &[Placed<'_>],
+        answers: &mut impl Answers,
+        counters: &mut Counters,
+    ) -> usize {
+        self.engine.apply(window, answers, counters)
+    }
+
+    fn submit(&self, group: ParkedGroup) {
+        group.execute();
+    }
+
+    fn usage(&self) -> Usage {
+        self.engine.usage()
+    }
+}
