@@ -54,6 +54,8 @@ pub(crate) struct Answering {
     /// Read for each frame of answers, where they tell the server's time.
     pub(crate) clock: Option<fn() -> Instant>,
     pub(crate) counters: Counters,
+    /// Those of the refused operations that the executor's ruling refused, the others being the engine's.
+    pub(crate) ruled_out: u64,
 }
 
 impl Answering {
@@ -72,7 +74,10 @@ impl Answering {
         let mut writer = begin(turn.out, head, frame_bytes, clock, &mut self.seen);
         let stop = loop {
             let fits = if cursor.is_refused() {
-                cursor.answer_refused(&mut writer, &mut self.counters)
+                let before = self.counters.refused;
+                let fits = cursor.answer_refused(&mut writer, &mut self.counters);
+                self.ruled_out += self.counters.refused - before;
+                fits
             } else if cursor.is_held() {
                 finish(writer, false, head, clock);
                 break Stop::Later;

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use batchkv_cli::listen::address;
-use batchkv_cli::parse_with_config;
+use batchkv_cli::{parse_with_config, values};
 use batchkv_protocol::PartitionMap;
-use batchkv_protocol::limits::{BUFFER_BYTES_MAX, FRAME_TIME_MAX, PARTITIONS_DEFAULT};
+use batchkv_protocol::limits::{BUFFER_BYTES_MAX, PARTITIONS_DEFAULT, PARTITIONS_MAX, SERVERS_MAX};
 use batchkv_server::config::{Config, EngineKind};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
@@ -31,30 +31,30 @@ struct Args {
     #[arg(long, value_name = "HOST:PORT")]
     metrics_listen: Option<String>,
     /// This server's number among --servers, from 0
-    #[arg(long, value_name = "I", default_value_t = 0)]
+    #[arg(long, value_name = "I", default_value_t = 0, value_parser = values::count(0, SERVERS_MAX - 1))]
     server_index: u32,
     /// Number of servers that share the keys
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::count(1, SERVERS_MAX))]
     servers: u32,
     /// Number of partitions, a power of two; the same on every server
-    #[arg(long, value_name = "P", default_value_t = PARTITIONS_DEFAULT)]
+    #[arg(long, value_name = "P", default_value_t = PARTITIONS_DEFAULT, value_parser = values::count(1, PARTITIONS_MAX))]
     partitions: u32,
     /// Which store keeps the records
     #[arg(long, value_enum, default_value_t = EngineName::Partitioned)]
     engine: EngineName,
     /// Threads that serve connections [default: one a core]
-    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
+    #[arg(long, value_name = "T", value_parser = values::count(1_usize, 1024))]
+    threads: Option<usize>,
     /// Most bytes of slabs and tables; puts that need more are refused [default: no limit]
-    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = values::bytes(MEMORY_BYTES_PER_PARTITION_MIN, u64::MAX))]
     max_memory: Option<u64>,
-    /// Most connections open at a time
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Most connections open at a time; fewer where the limit of open files says so (ulimit -n)
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = values::count(1_u64, 1_000_000))]
     max_connections: u64,
-    /// Seconds for a hello to come, for an unfinished frame to end and for a peer to read some of its
+    /// Time for a hello to come, for an unfinished frame to end and for a peer to read some of its
     /// answers; a quiet client that has said hello is never closed
-    #[arg(long, value_name = "SECS", allow_negative_numbers = true, default_value_t = FRAME_TIME_MAX.as_secs_f64())]
-    idle_timeout: f64,
+    #[arg(long, value_name = "SECS", allow_negative_numbers = true, default_value = "30", value_parser = values::seconds(IDLE_TIME_MIN, IDLE_TIME_MAX))]
+    idle_timeout: Duration,
     /// Write one CSV row of counters a second to this file
     #[arg(long, value_name = "FILE")]
     stats_file: Option<PathBuf>,
@@ -66,6 +66,8 @@ struct Args {
     check: bool,
 }
 
+const IDLE_TIME_MIN: Duration = Duration::from_millis(10);
+const IDLE_TIME_MAX: Duration = Duration::from_secs(86_400);
 /// An empty partition's table, and room for a few records beside it.
 const MEMORY_BYTES_PER_PARTITION_MIN: u64 = 8 << 10;
 
@@ -91,20 +93,8 @@ pub(crate) struct Settings {
 
 /// Reads a command line, the program's name first.
 pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Settings, clap::Error> {
-    let args = parse_with_config::<Args>(arguments.map(double_dash))?;
+    let args = parse_with_config::<Args>(arguments)?;
     validate(args).map_err(|text| Args::command().error(ErrorKind::ValueValidation, text))
-}
-
-/// Long flags may have one dash, as in the course's scripts: `-port 8080`.
-fn double_dash(argument: OsString) -> OsString {
-    match argument.as_encoded_bytes() {
-        [b'-', first, _, ..] if first.is_ascii_alphabetic() => {
-            let mut long = OsString::from("-");
-            long.push(argument);
-            long
-        }
-        _ => argument,
-    }
 }
 
 fn validate(args: Args) -> Result<Settings, String> {
@@ -133,15 +123,6 @@ fn validate(args: Args) -> Result<Settings, String> {
             args.server_index, args.servers
         ));
     }
-    let idle_timeout = Duration::try_from_secs_f64(args.idle_timeout)
-        .ok()
-        .filter(|time| (Duration::from_millis(10)..=Duration::from_secs(86_400)).contains(time))
-        .ok_or_else(|| {
-            format!(
-                "--idle-timeout {}: allowed are 0.01 to 86400 seconds",
-                args.idle_timeout
-            )
-        })?;
     let memory_bytes_min = MEMORY_BYTES_PER_PARTITION_MIN * u64::from(args.partitions);
     if args
         .max_memory
@@ -154,7 +135,7 @@ fn validate(args: Args) -> Result<Settings, String> {
         ));
     }
     let threads = match args.threads {
-        Some(threads) => threads.into(),
+        Some(threads) => threads,
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
     Ok(Settings {
@@ -175,7 +156,7 @@ fn validate(args: Args) -> Result<Settings, String> {
             max_memory_bytes: args.max_memory,
             buffer_bytes_max: BUFFER_BYTES_MAX,
             max_connections: args.max_connections,
-            idle_timeout,
+            idle_timeout: args.idle_timeout,
         },
     })
 }
@@ -183,6 +164,7 @@ fn validate(args: Args) -> Result<Settings, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use batchkv_protocol::limits::FRAME_TIME_MAX;
 
     fn parse_line(line: &str) -> Result<Settings, clap::Error> {
         parse(
@@ -209,6 +191,31 @@ mod tests {
         let settings = parse_line("").unwrap();
         assert_eq!(settings.listen, "127.0.0.1:8080".parse().unwrap());
         assert_eq!(settings.config.map, PartitionMap::fixed(256, 1).unwrap());
+    }
+
+    #[test]
+    fn numbers_are_taken_in_every_clear_form() {
+        let config = |line| parse_line(line).unwrap().config;
+        let defaults = config("");
+        assert_eq!(defaults.idle_timeout, FRAME_TIME_MAX);
+        assert_eq!(
+            config("--idle-timeout 500ms").idle_timeout,
+            Duration::from_millis(500)
+        );
+        assert_eq!(
+            config("--idle-timeout 1.5").idle_timeout,
+            Duration::from_millis(1500)
+        );
+        assert_eq!(
+            config("--max-memory 1.5GB").max_memory_bytes,
+            Some(1_500_000_000)
+        );
+        assert_eq!(
+            config("--max-memory 1e9").max_memory_bytes,
+            Some(1_000_000_000)
+        );
+        assert_eq!(config("--max-connections 1_000").max_connections, 1000);
+        assert_eq!(config("-max-connections 1e5").max_connections, 100_000);
     }
 
     #[test]
@@ -249,12 +256,15 @@ mod tests {
     fn what_is_not_allowed_is_named() {
         for (line, named) in [
             ("--partitions 3", "power of two"),
-            ("--partitions 0", "power of two"),
-            ("--servers 0", "1 to 256"),
+            ("--partitions 0", "whole numbers from 1 to 4096"),
+            ("--servers 0", "whole numbers from 1 to 1024"),
+            ("--servers 300", "1 to 256"),
             ("--servers 2 --server-index 2", "0 to 1"),
-            ("--threads 0", "1..=1024"),
-            ("--idle-timeout -1", "0.01 to 86400"),
-            ("--max-memory 0", "allowed are 2097152 bytes"),
+            ("--threads 0", "1 to 1024"),
+            ("--idle-timeout -1", "10ms to 86400s"),
+            ("--max-memory 0", "8192 bytes and more"),
+            ("--max-memory 64KiB", "allowed are 2097152 bytes"),
+            ("--max-memory 64M", "64MiB"),
             ("--max-memory -1", "--max-memory"),
             ("--engine redis", "partitioned"),
             ("--listen nowhere", "HOST:PORT"),

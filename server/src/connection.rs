@@ -88,6 +88,7 @@ struct Connection<'a, X> {
     charge: Charge<'a>,
     told: Counters,
     told_frames: u64,
+    told_ruled_out: u64,
     /// Frames whose answers were written, parked ones aside, and when input was last read.
     served_frames: u64,
     read_at: Instant,
@@ -132,6 +133,7 @@ impl<'a, X: Executor> Connection<'a, X> {
             charge: context.budget.charge(),
             told: Counters::default(),
             told_frames: 0,
+            told_ruled_out: 0,
             served_frames: 0,
             read_at: Instant::now(),
             bytes_received: 0,
@@ -378,6 +380,7 @@ impl<'a, X: Executor> Connection<'a, X> {
         let delta = Delta {
             counters: counters - self.told,
             frames: frames - self.told_frames,
+            ruled_out: self.session.ruled_out() - self.told_ruled_out,
             bytes_received: std::mem::take(&mut self.bytes_received),
             bytes_sent: std::mem::take(&mut self.bytes_sent),
         };
@@ -386,6 +389,7 @@ impl<'a, X: Executor> Connection<'a, X> {
             self.meet();
         }
         (self.told, self.told_frames) = (counters, frames);
+        self.told_ruled_out += delta.ruled_out;
         self.context.stats.thread(self.context.thread).add(&delta);
     }
 

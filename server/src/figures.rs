@@ -2,13 +2,23 @@
 
 use std::time::Duration;
 
-use batchkv_server::stats::{SERVICE_BUCKETS, ServiceTimes, Snapshot};
+use batchkv_server::stats::{Closed, SERVICE_BUCKETS, ServiceTimes, Snapshot};
 use batchkv_telemetry::metrics::{Durations, Metric, Value};
 use batchkv_telemetry::sample::process_memory_bytes;
 
 /// All figures of a moment.
 pub(crate) fn figures(now: &Snapshot) -> Vec<Metric> {
-    let metric = |name, help, value| Metric { name, help, value };
+    let mut figures = of_connections(now);
+    figures.extend(of_the_store(now));
+    figures
+}
+
+fn metric(name: &'static str, help: &'static str, value: Value) -> Metric {
+    Metric { name, help, value }
+}
+
+/// What came over connections, and what became of it.
+fn of_connections(now: &Snapshot) -> Vec<Metric> {
     let counters = now.counters;
     let operations = vec![
         ("get", counters.gets),
@@ -16,9 +26,12 @@ pub(crate) fn figures(now: &Snapshot) -> Vec<Metric> {
         ("delete", counters.deletes),
     ];
     let refused = vec![
-        ("refused", counters.refused),
+        ("out_of_memory", now.out_of_memory()),
+        ("unknown_flag", now.unknown_flags),
         ("wrong_owner", counters.wrong_owner),
     ];
+    let closed = Closed::ALL.map(Closed::word).into_iter();
+    let closed = closed.zip(now.closed).collect();
     let bytes = vec![("received", now.bytes_received), ("sent", now.bytes_sent)];
     vec![
         metric(
@@ -37,8 +50,8 @@ pub(crate) fn figures(now: &Snapshot) -> Vec<Metric> {
             Value::Counters("reason", refused),
         ),
         metric(
-            "batchkv_server_batches",
-            "Frames that were read and used",
+            "batchkv_server_frames",
+            "Complete frames that were used: requests, hellos and questions",
             Value::Counter(now.frames),
         ),
         metric(
@@ -48,14 +61,40 @@ pub(crate) fn figures(now: &Snapshot) -> Vec<Metric> {
         ),
         metric(
             "batchkv_server_dropped_connections",
-            "Connections that ended with answers unsent or a frame unfinished",
+            "Connections that ended with answers unsent or a frame unfinished, and were not told why",
             Value::Counter(now.dropped),
+        ),
+        metric(
+            "batchkv_server_closed_connections",
+            "Connections that were closed and told why",
+            Value::Counters("reason", closed),
         ),
         metric(
             "batchkv_server_connections",
             "Connections open",
             Value::Gauge(now.connections),
         ),
+        metric(
+            "batchkv_server_clients",
+            "Different clients with open connections",
+            Value::Gauge(now.clients),
+        ),
+        metric(
+            "batchkv_server_parked_bytes",
+            "Memory of groups that are answered later, and of their answers",
+            Value::Gauge(now.parked_bytes),
+        ),
+        metric(
+            "batchkv_server_service_seconds",
+            "From a frame's reading until its answers were written",
+            Value::Durations(durations(&now.service)),
+        ),
+    ]
+}
+
+/// What is kept.
+fn of_the_store(now: &Snapshot) -> Vec<Metric> {
+    vec![
         metric(
             "batchkv_server_records",
             "Records stored",
@@ -70,11 +109,6 @@ pub(crate) fn figures(now: &Snapshot) -> Vec<Metric> {
             "batchkv_server_resident_bytes",
             "Memory of the process",
             Value::Gauge(process_memory_bytes().unwrap_or(0)),
-        ),
-        metric(
-            "batchkv_server_service_seconds",
-            "From a frame's reading until its answers were written",
-            Value::Durations(durations(&now.service)),
         ),
     ]
 }

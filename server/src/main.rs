@@ -2,24 +2,27 @@
 
 mod args;
 mod figures;
+mod files;
 mod report;
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use batchkv_cli::screen;
+use batchkv_cli::stop::StopSignals;
+use batchkv_server::config::Config;
 use batchkv_server::{Observer, run};
-use tokio::signal::unix::{SignalKind, signal};
 
 use args::Settings;
 use figures::figures;
-use report::Report;
+use report::{Report, Reporting, complain};
 
 fn main() -> ExitCode {
     let settings = match args::parse(std::env::args_os()) {
         Ok(settings) => settings,
-        Err(usage) => usage.exit(),
+        Err(said) => return screen::end(&said),
     };
     if settings.check {
         return ExitCode::SUCCESS;
@@ -27,21 +30,20 @@ fn main() -> ExitCode {
     match serve(settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report::complain(&error);
+            complain(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn serve(settings: Settings) -> anyhow::Result<()> {
-    let address = settings.listen;
-    let listener =
-        TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-    let bound = listener
-        .local_addr()
-        .context("the listening socket has no address")?;
-    let metrics = settings.metrics_listen.map(bind_metrics).transpose()?;
-    let mut report = Report::new(
+fn serve(mut settings: Settings) -> anyhow::Result<()> {
+    fit_open_files(&mut settings.config);
+    let (listener, bound) = bind(settings.listen).context("cannot listen on --listen")?;
+    let metrics = settings.metrics_listen.map(bind);
+    let metrics = metrics
+        .transpose()
+        .context("cannot listen on --metrics-listen")?;
+    let report = Report::new(
         settings.stats_file.as_deref(),
         settings.resources_file.as_deref(),
     )?;
@@ -49,49 +51,67 @@ fn serve(settings: Settings) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let shutdown = stop_signal()?;
-        let (started, observer) = tokio::sync::oneshot::channel::<Observer>();
-        let totals = {
-            let reporting = async {
-                let Ok(observer) = observer.await else {
-                    return std::future::pending().await;
-                };
-                if let Some(listener) = metrics {
-                    report.metrics(listener.local_addr()?)?;
-                    serve_metrics(listener, observer.clone())?;
-                }
-                report.ready(bound)?;
-                report.every_second(&observer).await
-            };
-            let serving = run(
-                settings.config,
-                listener,
-                |handle| drop(started.send(handle.observer().clone())),
-                shutdown,
-            );
-            tokio::select! {
-                totals = serving => totals?,
-                failed = reporting => return failed,
-            }
+        let mut stop = StopSignals::new()?;
+        let mut reporting = None;
+        let started = |handle: batchkv_server::Handle| {
+            reporting = Some(start_extras(report, handle.observer(), bound, metrics));
         };
-        report.totals(&totals)?;
+        let totals = run(settings.config, listener, started, stop.next()).await?;
+        let reporting = reporting.context("the server did not start")??;
+        let is_written = reporting.finish(&totals);
         if totals.panics > 0 {
-            anyhow::bail!(
-                "{} connections or threads ended in a panic; please report it",
-                totals.panics
-            );
+            let panics = totals.panics;
+            bail!("{panics} connections or threads ended in a panic; please report it");
+        }
+        if !is_written {
+            bail!("the service was kept, but not all of its output was written, as was said above");
         }
         Ok(())
     })
 }
 
-fn bind_metrics(address: SocketAddr) -> anyhow::Result<TcpListener> {
+/// Takes as many connections as the limit of open files allows, and says so where those are fewer than
+/// were asked for.
+fn fit_open_files(config: &mut Config) {
+    let Some(files) = files::raise_limit() else {
+        return;
+    };
+    let connections = files::connections(files, config.threads);
+    if connections < config.max_connections {
+        complain(format_args!(
+            "at most {connections} connections can be open at a time, and not {} (--max-connections): the \
+             limit of open files is {files} (ulimit -Hn)",
+            config.max_connections
+        ));
+        config.max_connections = connections;
+    }
+}
+
+fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let bind = || {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        std::io::Result::Ok(listener)
+        let bound = listener.local_addr()?;
+        std::io::Result::Ok((listener, bound))
     };
-    bind().with_context(|| format!("cannot listen on {address} for metrics"))
+    bind().with_context(|| address.to_string())
+}
+
+/// Starts what goes on beside the service; metrics that cannot be served are complained of and left out.
+fn start_extras(
+    report: Report,
+    observer: &Observer,
+    bound: SocketAddr,
+    metrics: Option<(TcpListener, SocketAddr)>,
+) -> std::io::Result<Reporting> {
+    let served = metrics.and_then(|(listener, address)| {
+        let serving = serve_metrics(listener, observer.clone());
+        serving
+            .inspect_err(|error| complain(format_args!("metrics are not served: {error}")))
+            .ok()
+            .map(|()| address)
+    });
+    report.start(observer.clone(), bound, served)
 }
 
 /// Answers for as long as the program runs, beside what it does.
@@ -103,16 +123,4 @@ fn serve_metrics(listener: TcpListener, observer: Observer) -> std::io::Result<(
         Arc::new(figures),
     ));
     Ok(())
-}
-
-/// Ready at the first SIGINT or SIGTERM.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }

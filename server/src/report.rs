@@ -1,37 +1,98 @@
 //! What the server prints and writes: the ready line, three lines a second, CSV rows a second (what was
 //! done, what was used), and totals at the end.
+//!
+//! All of it is an extra. It has a thread of its own, so that a terminal or pipe that nobody reads stops
+//! nothing; what cannot be written is complained of once and then left alone, and the program's exit code tells in the
+//! end.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use batchkv_cli::screen;
 use batchkv_server::Observer;
 use batchkv_server::stats::Snapshot;
 use batchkv_telemetry::sample::unix_time;
 use batchkv_telemetry::{Sampler, Series};
-use tokio::time::{MissedTickBehavior, interval};
 
 const PERIOD: Duration = Duration::from_secs(1);
+/// Time for the totals to be written when the server has stopped.
+const TOTALS_TIME: Duration = Duration::from_secs(5);
 
 const CSV_HEADER: &str = "unix_time,uptime_secs,gets,hits,puts,deletes,refused,wrong_owner,frames,connections,\
                           bytes_received,bytes_sent,records,memory_bytes,service_nanos";
 
-/// The server's output.
+/// Prints a complaint of this program.
+pub(crate) fn complain(text: impl std::fmt::Display) {
+    screen::complain("batchkv-server", text);
+}
+
+/// Something to write to, until that fails.
+struct Extra<T> {
+    name: &'static str,
+    /// `None` when it is not wanted, or has failed.
+    target: Option<T>,
+    failed: bool,
+}
+
+impl<T> Extra<T> {
+    fn new(name: &'static str, target: Option<T>) -> Self {
+        Self {
+            name,
+            target,
+            failed: false,
+        }
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut T) -> anyhow::Result<()>) {
+        let Some(target) = &mut self.target else {
+            return;
+        };
+        if let Err(error) = write(target) {
+            let name = self.name;
+            complain(format_args!(
+                "{name}: {error:#}; nothing more is written there, the service goes on"
+            ));
+            self.target = None;
+            self.failed = true;
+        }
+    }
+}
+
+/// The server's output, before and while it is written.
 pub(crate) struct Report {
-    csv: Option<BufWriter<File>>,
-    resources: Option<Resources>,
+    terminal: Extra<Terminal>,
+    csv: Extra<File>,
+    resources: Extra<Resources>,
     started: Instant,
     last: Snapshot,
     last_time: Instant,
+    /// Whether it was said that puts are refused.
+    is_memory_short: bool,
 }
 
-/// Prints why the program fails.
-#[expect(clippy::print_stderr, reason = "the program's own error output")]
-pub(crate) fn complain(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+/// The thread that writes a [`Report`].
+pub(crate) struct Reporting {
+    totals: Sender<Snapshot>,
+    written: Receiver<bool>,
+}
+
+impl Reporting {
+    /// Waits for the totals to be written; whether everything was, from the beginning.
+    pub(crate) fn finish(self, totals: &Snapshot) -> bool {
+        // A thread that is gone has not written them.
+        let _ = self.totals.send(*totals);
+        let written = self.written.recv_timeout(TOTALS_TIME);
+        if written == Err(RecvTimeoutError::Timeout) {
+            complain("the totals are not written: nobody reads the output");
+        }
+        written.unwrap_or(false)
+    }
 }
 
 impl Report {
@@ -45,57 +106,89 @@ impl Report {
         let resources = resources_file.map(Resources::create).transpose()?;
         let now = Instant::now();
         Ok(Self {
-            csv,
-            resources,
+            terminal: Extra::new("standard output", Some(Terminal)),
+            csv: Extra::new("--stats-file", csv),
+            resources: Extra::new("--resources-file", resources),
             started: now,
             last: Snapshot::default(),
             last_time: now,
+            is_memory_short: false,
         })
     }
 
-    /// Prints where metrics are served, in front of the ready line.
-    pub(crate) fn metrics(&self, address: SocketAddr) -> io::Result<()> {
-        print_flushed(format_args!("metrics http://{address}/metrics\n"))
+    /// Prints where metrics are served, then the ready line; then reports every second.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start(
+        mut self,
+        observer: Observer,
+        bound: SocketAddr,
+        metrics: Option<SocketAddr>,
+    ) -> io::Result<Reporting> {
+        let (totals, stop) = mpsc::channel();
+        let (done, written) = mpsc::channel();
+        let report = move || {
+            if let Some(address) = metrics {
+                self.print(format_args!("metrics http://{address}/metrics\n"));
+            }
+            self.print(format_args!("ready {bound}\n"));
+            self.every_second(&observer, &stop);
+            let failed = [self.terminal.failed, self.csv.failed, self.resources.failed];
+            // Whoever waited has given up.
+            let _ = done.send(!failed.contains(&true));
+        };
+        let thread = thread::Builder::new().name("report".to_owned());
+        thread.spawn(report)?;
+        Ok(Reporting { totals, written })
     }
 
-    /// Prints the ready line.
-    pub(crate) fn ready(&self, address: SocketAddr) -> io::Result<()> {
-        print_flushed(format_args!("ready {address}\n"))
-    }
-
-    /// Reports every second, for ever.
-    pub(crate) async fn every_second(&mut self, observer: &Observer) -> anyhow::Result<()> {
-        let mut ticks = interval(PERIOD);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        ticks.tick().await;
+    /// Reports every second until there are totals, and writes those.
+    fn every_second(&mut self, observer: &Observer, stop: &Receiver<Snapshot>) {
+        let mut next = Instant::now() + PERIOD;
         loop {
-            ticks.tick().await;
-            self.second(&observer.snapshot())?;
+            match stop.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(totals) => return self.totals(&totals),
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.second(&observer.snapshot());
+            // What was late is left out, and the beat kept.
+            while next <= Instant::now() {
+                next += PERIOD;
+            }
         }
     }
 
-    fn second(&mut self, now: &Snapshot) -> anyhow::Result<()> {
+    fn second(&mut self, now: &Snapshot) {
         let seconds = self.last_time.elapsed().as_secs_f64();
         let done = now.counters - self.last.counters;
         let rate = |operations: u64| operations as f64 / seconds;
-        print_flushed(format_args!(
+        self.print(format_args!(
             "get/s {:.2}\nput/s {:.2}\nops/s {:.2}\n\n",
             rate(done.gets),
             rate(done.puts),
             rate(done.executed())
-        ))?;
+        ));
+        if now.out_of_memory() > 0 && !self.is_memory_short {
+            self.is_memory_short = true;
+            let bytes = now.usage.memory_bytes;
+            complain(format_args!(
+                "puts are refused: the store's memory is used up ({bytes} bytes, see --max-memory)"
+            ));
+        }
         self.last = *now;
         self.last_time = Instant::now();
-        self.row(now)
+        self.row(now);
     }
 
     /// Prints the totals and writes the last row.
-    pub(crate) fn totals(&mut self, totals: &Snapshot) -> anyhow::Result<()> {
-        self.row(totals)?;
+    fn totals(&mut self, totals: &Snapshot) {
+        self.row(totals);
         let Snapshot {
             counters, usage, ..
         } = totals;
-        print_flushed(format_args!(
+        self.print(format_args!(
             "total: {} gets ({} hits), {} puts, {} deletes, {} refused, {} for another owner; {} records in {} bytes\n\
              dropped: {} connections with answers unsent or a frame unfinished\n",
             counters.gets,
@@ -107,28 +200,25 @@ impl Report {
             usage.records,
             usage.memory_bytes,
             totals.dropped,
-        ))?;
+        ));
         if let (Some(half), Some(most)) =
             (totals.service.reached(0.5), totals.service.reached(0.99))
         {
-            print_flushed(format_args!(
+            self.print(format_args!(
                 "service: from a frame's reading to its answers' writing half took below {half:?}, 99 % below {most:?}\n"
-            ))?;
+            ));
         }
-        Ok(())
     }
 
-    fn row(&mut self, now: &Snapshot) -> anyhow::Result<()> {
-        if let Some(resources) = &mut self.resources {
-            resources.row()?;
-        }
-        let Some(csv) = &mut self.csv else {
-            return Ok(());
-        };
+    fn print(&mut self, text: std::fmt::Arguments<'_>) {
+        self.terminal.write(|terminal| terminal.print(text));
+    }
+
+    fn row(&mut self, now: &Snapshot) {
+        self.resources.write(Resources::row);
         let counters = now.counters;
-        writeln!(
-            csv,
-            "{:.3},{:.3},{},{},{},{},{},{},{},{},{},{},{},{},{}",
+        let row = format!(
+            "{:.3},{:.3},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
             unix_time().as_secs_f64(),
             self.started.elapsed().as_secs_f64(),
             counters.gets,
@@ -144,15 +234,27 @@ impl Report {
             now.usage.records,
             now.usage.memory_bytes,
             now.service.nanos
-        )
-        .and_then(|()| csv.flush())
-        .context("cannot write the statistics file")
+        );
+        self.csv.write(|csv| Ok(csv.write_all(row.as_bytes())?));
+    }
+}
+
+struct Terminal;
+
+impl Terminal {
+    /// Prints at once; a reader that has gone away is no failure of the server.
+    fn print(&mut self, text: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_fmt(text).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => Ok(result?),
+        }
     }
 }
 
 /// The rows of what machine and program use.
 struct Resources {
-    csv: BufWriter<File>,
+    csv: File,
     sampler: Sampler,
 }
 
@@ -170,27 +272,15 @@ impl Resources {
     fn row(&mut self) -> anyhow::Result<()> {
         let row = self.sampler.sample();
         let row = row.context("the kernel's counters cannot be read")?;
-        let written = self.csv.write_all(Series::line(&row).as_bytes());
-        let written = written.and_then(|()| self.csv.flush());
-        written.context("cannot write the resources file")
+        Ok(self.csv.write_all(Series::line(&row).as_bytes())?)
     }
 }
 
-fn create_csv(flag: &str, path: &Path, header: &str) -> anyhow::Result<BufWriter<File>> {
+fn create_csv(flag: &str, path: &Path, header: &str) -> anyhow::Result<File> {
     let create = || {
-        let mut csv = BufWriter::new(File::create(path)?);
+        let mut csv = File::create(path)?;
         csv.write_all(header.as_bytes())?;
-        csv.flush()?;
         io::Result::Ok(csv)
     };
     create().with_context(|| format!("cannot write {flag} {}", path.display()))
-}
-
-/// Prints at once; a reader that has gone away is no failure of the server.
-fn print_flushed(text: std::fmt::Arguments<'_>) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_fmt(text).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
-    }
 }

@@ -105,6 +105,7 @@ impl Session {
                 seen: None,
                 clock: None,
                 counters: Counters::default(),
+                ruled_out: 0,
             },
             frames: 0,
             frames_late: 0,
@@ -147,6 +148,11 @@ impl Session {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.answering.counters
+    }
+
+    /// Operations that were refused without asking the engine, so far.
+    pub(crate) fn ruled_out(&self) -> u64 {
+        self.answering.ruled_out
     }
 
     /// Complete frames that were used so far.

@@ -71,6 +71,7 @@ pub(crate) struct ThreadStats {
     refused: AtomicU64,
     wrong_owner: AtomicU64,
     frames: AtomicU64,
+    ruled_out: AtomicU64,
     bytes_received: AtomicU64,
     bytes_sent: AtomicU64,
     dropped: AtomicU64,
@@ -124,6 +125,7 @@ impl ServiceTimes {
 pub(crate) struct Delta {
     pub(crate) counters: Counters,
     pub(crate) frames: u64,
+    pub(crate) ruled_out: u64,
     pub(crate) bytes_received: u64,
     pub(crate) bytes_sent: u64,
 }
@@ -133,7 +135,10 @@ pub(crate) struct Delta {
 pub struct Snapshot {
     /// Operations by kind and outcome.
     pub counters: Counters,
-    /// Complete frames that were used.
+    /// Of the operations that were refused, those of groups with a flag that is not known; the others were puts
+    /// that the engine had no memory for.
+    pub unknown_flags: u64,
+    /// Complete frames that were used: requests, hellos and questions.
     pub frames: u64,
     /// Connections open now.
     pub connections: u64,
@@ -155,6 +160,14 @@ pub struct Snapshot {
     pub parked_bytes: u64,
     /// Records and memory of the engine; filled in by the server.
     pub usage: Usage,
+}
+
+impl Snapshot {
+    /// Puts that were refused because the engine had no memory for them.
+    #[must_use]
+    pub fn out_of_memory(&self) -> u64 {
+        self.counters.refused.saturating_sub(self.unknown_flags)
+    }
 }
 
 impl Stats {
@@ -220,6 +233,7 @@ impl Stats {
                 wrong_owner: read(&thread.wrong_owner),
             };
             all.frames += read(&thread.frames);
+            all.unknown_flags += read(&thread.ruled_out);
             all.connections += read(&thread.connections);
             all.bytes_received += read(&thread.bytes_received);
             all.bytes_sent += read(&thread.bytes_sent);
@@ -253,6 +267,7 @@ impl ThreadStats {
         add(&self.refused, delta.counters.refused);
         add(&self.wrong_owner, delta.counters.wrong_owner);
         add(&self.frames, delta.frames);
+        add(&self.ruled_out, delta.ruled_out);
         add(&self.bytes_received, delta.bytes_received);
         add(&self.bytes_sent, delta.bytes_sent);
     }

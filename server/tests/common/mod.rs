@@ -27,11 +27,19 @@ pub struct Server {
     child: Child,
     pub address: SocketAddr,
     lines: BufReader<std::process::ChildStdout>,
+    complaints: BufReader<std::process::ChildStderr>,
 }
 
 impl Server {
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_batchkv-server"))
+        Self::start_after("", arguments)
+    }
+
+    /// Starts it as a shell does that has executed `preparation`.
+    pub fn start_after(preparation: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("{preparation}\nexec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_batchkv-server"))
             .args(["--listen", "127.0.0.1:0"])
             .args(arguments)
             .stdout(Stdio::piped())
@@ -47,11 +55,20 @@ impl Server {
             .expect(&ready)
             .parse()
             .unwrap();
+        let complaints = BufReader::new(child.stderr.take().unwrap());
         Self {
             child,
             address,
             lines,
+            complaints,
         }
+    }
+
+    /// Waits for the next line of its error output.
+    pub fn complaint(&mut self) -> String {
+        let mut complaint = String::new();
+        self.complaints.read_line(&mut complaint).unwrap();
+        complaint
     }
 
     pub fn pid(&self) -> u32 {
@@ -75,12 +92,7 @@ impl Server {
         assert!(killed.success(), "the server was gone already");
         let (mut printed, mut complaints) = (String::new(), String::new());
         self.lines.read_to_string(&mut printed).unwrap();
-        self.child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut complaints)
-            .unwrap();
+        self.complaints.read_to_string(&mut complaints).unwrap();
         (self.child.wait().unwrap(), printed, complaints)
     }
 
