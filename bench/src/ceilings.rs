@@ -4,26 +4,24 @@
 //! The layers take turns, so that the machine's moods meet all of them. CPU time is user and system
 //! time of both ends; on loopback the kernel's work for one end cannot be told from the other's.
 
-use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use batchkv_bench::job::{OPERATIONS, Source, Step, map, spec, write_request};
+use batchkv_bench::job::{OPERATIONS, Source, map, spec};
 use batchkv_bench::served::{Served, requests};
-use batchkv_client::group::Grouping;
-use batchkv_protocol::{PartitionMap, SendBuffer};
 use batchkv_store::Partitioned;
 use serde::Serialize;
-use serde_json::Value;
 
+use crate::drawing::{Encoder, generate};
 use crate::mover::{self, Threads};
 use crate::null::NullServer;
+use crate::programs::{Programs, Server};
 use crate::sample::{Median, Sample, children_cpu, process_cpu};
 use crate::serving::weights;
 
 const PIECE_TIME: Duration = Duration::from_millis(700);
-const CLIENT_SECS: u64 = 3;
+const CLIENT_FLAGS: [&str; 4] = ["--warmup-secs", "1", "--secs", "3"];
 
 /// A layer's name, and what runs it once.
 type Layer<'a> = (String, Box<dyn FnMut() -> io::Result<Sample> + 'a>);
@@ -75,9 +73,9 @@ pub(crate) fn run(rounds: usize) -> io::Result<()> {
     ));
     layers.push((
         "client against null".into(),
-        Box::new(|| programs.against_null(&null)),
+        Box::new(|| against_null(&programs, &null)),
     ));
-    layers.push(("full path".into(), Box::new(|| programs.full_path())));
+    layers.push(("full path".into(), Box::new(|| full_path(&programs))));
     let rows = measure(layers, rounds)?;
     print(&rows);
     Ok(())
@@ -162,152 +160,31 @@ fn repeat(mut request: impl FnMut()) -> Sample {
     }
 }
 
-/// Draws one request's operations, with their keys and partitions.
-fn generate(source: &mut Source, map: &PartitionMap) {
-    for _ in 0..OPERATIONS {
-        let (record, is_put) = source.draw();
-        std::hint::black_box(Step::new(map, record, is_put));
-    }
+fn against_null(programs: &Programs, null: &NullServer) -> io::Result<Sample> {
+    let cpu = process_cpu() + children_cpu();
+    let flags = [&CLIENT_FLAGS[..], &["--no-load", "--no-verify"]].concat();
+    let address = null.address.to_string();
+    let mut sample = client(programs, &address, &flags)?;
+    sample.cpu = process_cpu() + children_cpu() - cpu;
+    Ok(sample)
 }
 
-/// Draws, groups and writes requests, in memory that it keeps.
-#[derive(Default)]
-struct Encoder {
-    asked: Vec<Step>,
-    partitions: Vec<u16>,
-    grouping: Grouping,
-    grouped: Vec<Step>,
-    out: SendBuffer,
+fn full_path(programs: &Programs) -> io::Result<Sample> {
+    let cpu = children_cpu();
+    let mut server = Server::start(Command::new(programs.server()))?;
+    let mut sample = client(programs, &server.address, &CLIENT_FLAGS)?;
+    server.stop()?;
+    sample.cpu = children_cpu() - cpu;
+    Ok(sample)
 }
 
-impl Encoder {
-    fn request(&mut self, source: &mut Source, map: &PartitionMap) {
-        self.asked.clear();
-        self.partitions.clear();
-        for _ in 0..OPERATIONS {
-            let (record, is_put) = source.draw();
-            let step = Step::new(map, record, is_put);
-            self.asked.push(step);
-            self.partitions.push(step.partition as u16);
-        }
-        let order = self.grouping.sort(&self.partitions, map.partitions().len());
-        self.grouped.clear();
-        self.grouped
-            .extend(order.iter().map(|index| self.asked[*index as usize]));
-        self.out.sent(self.out.pending().len());
-        write_request(&self.grouped, &mut self.out);
-    }
-}
-
-/// The two programs, as `cargo build --release --workspace` leaves them.
-struct Programs {
-    directory: PathBuf,
-    output: PathBuf,
-}
-
-impl Programs {
-    fn find() -> io::Result<Self> {
-        let own = std::env::current_exe()?;
-        let directory = own.parent().unwrap_or(Path::new(".")).to_owned();
-        for name in ["batchkv-server", "batchkv-client"] {
-            if !directory.join(name).is_file() {
-                let text =
-                    format!("{name} is not built; run cargo build --release --workspace first");
-                return Err(io::Error::new(io::ErrorKind::NotFound, text));
-            }
-        }
-        let output = std::env::temp_dir().join(format!("batchkv-ceilings-{}", std::process::id()));
-        Ok(Self { directory, output })
-    }
-
-    fn against_null(&self, null: &NullServer) -> io::Result<Sample> {
-        let cpu = process_cpu() + children_cpu();
-        let mut sample = self.client(&null.address.to_string(), &["--no-load", "--no-verify"])?;
-        sample.cpu = process_cpu() + children_cpu() - cpu;
-        Ok(sample)
-    }
-
-    fn full_path(&self) -> io::Result<Sample> {
-        let cpu = children_cpu();
-        let mut server = Server::start(&self.directory.join("batchkv-server"))?;
-        let mut sample = self.client(&server.address, &[])?;
-        server.stop()?;
-        sample.cpu = children_cpu() - cpu;
-        Ok(sample)
-    }
-
-    /// Runs the client; its CPU time is for the caller to add. The operations are all of its life, its
-    /// load and warm-up too, as its CPU time is; the wall time is what they take at the measured rate.
-    fn client(&self, address: &str, flags: &[&str]) -> io::Result<Sample> {
-        let status = Command::new(self.directory.join("batchkv-client"))
-            .args([
-                "--hosts",
-                address,
-                "--warmup-secs",
-                "1",
-                "--secs",
-                &CLIENT_SECS.to_string(),
-                "--output",
-            ])
-            .arg(&self.output)
-            .args(flags)
-            .stdout(Stdio::null())
-            .status()?;
-        if !status.success() {
-            return Err(io::Error::other(format!("batchkv-client failed: {status}")));
-        }
-        let summary: Value =
-            serde_json::from_slice(&std::fs::read(self.output.join("summary.json"))?)?;
-        let answered = &summary["per_server"][0]["answered"];
-        let kinds = ["gets", "puts", "deletes"].map(|kind| answered[kind].as_u64().unwrap_or(0));
-        let ops_per_sec = summary["ops_per_sec"].as_f64().unwrap_or(0.0);
-        let operations: u64 = kinds.iter().sum();
-        let wall = Duration::from_secs_f64(operations as f64 / ops_per_sec);
-        Ok(Sample {
-            operations,
-            wall,
-            cpu: Duration::ZERO,
-        })
-    }
-}
-
-impl Drop for Programs {
-    fn drop(&mut self) {
-        // Nothing but this process's own results is lost.
-        let _ = std::fs::remove_dir_all(&self.output);
-    }
-}
-
-/// A server program; ended when dropped.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(program: &Path) -> io::Result<Self> {
-        let mut child = Command::new(program)
-            .args(["--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut lines = BufReader::new(child.stdout.take().expect("it was piped"));
-        let mut line = String::new();
-        lines.read_line(&mut line)?;
-        // The rest is read and thrown away, or the server would block on a full pipe.
-        std::thread::spawn(move || io::copy(&mut lines, &mut io::sink()));
-        let address = line.trim().trim_start_matches("ready ").to_owned();
-        Ok(Self { child, address })
-    }
-
-    fn stop(&mut self) -> io::Result<()> {
-        self.child.kill()?;
-        self.child.wait().map(drop)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It has ended already unless the measurement failed.
-        let _ = self.stop();
-    }
+/// Runs the client; its CPU time is for the caller to add. The operations are all of its life, its load
+/// and warm-up too, as its CPU time is; the wall time is what they take at the measured rate.
+fn client(programs: &Programs, address: &str, flags: &[&str]) -> io::Result<Sample> {
+    let ran = programs.run(Command::new(programs.client()), address, flags)?;
+    Ok(Sample {
+        operations: ran.operations,
+        wall: Duration::from_secs_f64(ran.operations as f64 / ran.ops_per_sec),
+        cpu: Duration::ZERO,
+    })
 }

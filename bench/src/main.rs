@@ -2,6 +2,8 @@
 //!
 //! - `cargo run -r -p batchkv-bench -- ceilings`: every layer of the standard job, against merely moving
 //!   its bytes. Needs `cargo build --release --workspace` first.
+//! - `... -- counts`: instructions and simulated cache misses of every layer, by valgrind. Needs that build
+//!   too.
 //! - `... -- mover serve ADDRESS` and `... -- mover ask ADDRESS`: the ceilings' mover over any link.
 //! - `... -- serving`: session and engine without sockets, both engines.
 //! - `cargo bench -p batchkv-bench`: codec, store and sampler, function by function.
@@ -15,8 +17,11 @@
 )]
 
 mod ceilings;
+mod counts;
+mod drawing;
 mod mover;
 mod null;
+mod programs;
 mod sample;
 mod serving;
 mod timing;
@@ -25,6 +30,7 @@ use std::io;
 
 use clap::Parser;
 
+use crate::counts::Layer;
 use crate::mover::Side;
 
 #[derive(Debug, Parser)]
@@ -36,6 +42,11 @@ enum Command {
         #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u16).range(6..))]
         rounds: u16,
     },
+    /// Instructions and simulated cache misses of every layer; needs valgrind
+    Counts,
+    /// What `counts` starts under valgrind
+    #[command(hide = true)]
+    CountsLayer { layer: Layer, requests: usize },
     /// The bytes of the standard job, moved and nothing else, between two processes
     #[command(subcommand)]
     Mover(Side),
@@ -47,6 +58,11 @@ fn main() -> io::Result<()> {
     let command = batchkv_cli::parse(std::env::args_os()).unwrap_or_else(|said| said.exit());
     match command {
         Command::Ceilings { rounds } => ceilings::run(rounds.into()),
+        Command::Counts => counts::run(),
+        Command::CountsLayer { layer, requests } => {
+            counts::run_layer(layer, requests);
+            Ok(())
+        }
         Command::Mover(side) => side.run(serving::standard_weights()),
         Command::Serving => {
             serving::run();
