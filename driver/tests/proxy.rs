@@ -6,7 +6,7 @@
 mod driver;
 
 use batchkv_client::protocol::{Answer, AnswerFrame};
-use batchkv_workload::{KeyBuf, KeyStyle, Witness, values};
+use batchkv_workload::{KeyBuf, KeyStyle, values};
 use driver::{SMALL, Scratch, Server, client, reasons};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -151,7 +151,7 @@ impl Memory {
         }
     }
 
-    /// Every value of a sampled record becomes the first one that came by.
+    /// Every value becomes the first one that came by of its record.
     fn make_stale(&self, frame: &mut [u8]) {
         let mut first_values = self.first_values.lock().unwrap();
         for start in value_starts(frame) {
@@ -160,8 +160,7 @@ impl Memory {
                 let key = KeyBuf::new(KeyStyle::Decimal, *record);
                 values::check(key.hash(), value).is_ok()
             };
-            let mut sampled = (0..5000).filter(|&record| Witness::is_sampled(record));
-            if let Some(record) = sampled.find(is_of) {
+            if let Some(record) = (0..5000).find(is_of) {
                 let first = first_values.entry(record);
                 value.copy_from_slice(first.or_insert_with(|| value.to_vec()));
             }

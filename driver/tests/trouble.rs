@@ -32,6 +32,73 @@ fn dropped_overwrites_are_stale_reads() {
 }
 
 #[test]
+fn no_record_is_too_hot_or_too_cold_to_be_watched() {
+    for lie in [Lie::FreezesTheHottest, Lie::FreezesTheColdest] {
+        caught(
+            lie,
+            "--workload A",
+            &["stale read of record", "the loaded value"],
+        );
+    }
+}
+
+#[test]
+fn deletes_are_watched() {
+    let mix = "--mix read=0.6,update=0.2,delete=0.2";
+    for lie in [Lie::DropsDeletes, Lie::BringsDeletedBack] {
+        caught(lie, mix, &["stale read of record"]);
+    }
+    caught(
+        Lie::LosesKeys,
+        mix,
+        &["gets found nothing", "was there, and is not found"],
+    );
+}
+
+#[test]
+fn writes_that_nobody_reads_are_read_back() {
+    caught(
+        Lie::DropsOverwrites,
+        "--mix update=1",
+        &["stale read of record"],
+    );
+    caught(
+        Lie::DropsOverwrites,
+        "--mix update=1 --audit",
+        &["stale read of record"],
+    );
+}
+
+#[test]
+fn what_was_there_before_is_no_excuse() {
+    let server = Server::lying(Lie::DropsOverwrites);
+    let run = |words: &str| {
+        let line = format!("--hosts {} {SMALL} {words}", server.address);
+        client(&line)
+    };
+    let (_, text, _) = run("--workload C");
+    assert!(text.contains("verdict     QUALIFIED"), "{text}");
+    let (code, text, _) = run("--workload A --no-load");
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("another run's value"), "{text}");
+}
+
+/// The honest store, with deletes and without gets: no rule speaks that would make it wrong.
+#[test]
+fn honest_servers_are_not_blamed_for_deletes() {
+    let server = Server::start(0, 1);
+    for words in [
+        "--mix read=0.5,update=0.25,delete=0.25",
+        "--mix update=0.5,delete=0.5 --audit",
+        "--mix read=0.5,insert=0.2,update=0.1,delete=0.2 --chooser latest",
+    ] {
+        let (code, text, complaints) =
+            client(&format!("--hosts {} {SMALL} {words}", server.address));
+        assert_eq!(code, 0, "{words}: {text}{complaints}");
+    }
+}
+
+#[test]
 fn damaged_values_are_found() {
     caught(Lie::DamagesValues, "", &["checksum does not fit"]);
 }

@@ -9,11 +9,11 @@
 //!  (typed)            (valid)   +--> Stream::next ---> kind, record    (run)
 //!                                        ^ Inserts (per worker)
 //! record --KeyBuf--> key --values::write--> value ...answer... values::check --> Stamp
-//!                                                  Witness (one key in 64) <-----+
+//!                                                  Witness (a word a record) <---+
 //! ```
 //!
 //! Start reading at [`spec`] (what can be asked for), then [`stream`] (the hot loop) and [`zipf`]
-//! (its heart, for the laws in [`law`]). [`values`] and [`stale`] hold what makes an answer believable,
+//! (its heart, for the laws in [`law`]). [`values`], [`stale`] and [`presence`] hold what makes an answer believable,
 //! [`history`] judges all that happened to a key of the [`watchlist`], [`load`] and [`inserts`] say who writes which record,
 //! [`keys`] how a record becomes a key, [`expected`] what each part of the keys should get. [`mod@fingerprint`] tells whether two runs asked for the same.
 #![forbid(unsafe_code)]
@@ -29,6 +29,7 @@ pub mod law;
 pub mod load;
 pub mod mix;
 pub mod permutation;
+pub mod presence;
 pub mod random;
 pub mod share;
 pub mod sizes;
@@ -46,11 +47,12 @@ pub use inserts::Inserts;
 pub use keys::{KeyBuf, KeyStyle};
 pub use load::LoadOrder;
 pub use mix::{Kind, Mix};
+pub use presence::{Certainty, Presence};
 pub use share::Share;
 pub use sizes::ValueSizes;
 pub use skew::{Bucket, SkewSample};
 pub use spec::{ChooserName, Options, Spec, SpecError, Workload};
-pub use stale::{Floor, StaleRead, Witness};
+pub use stale::{Floor, Ticket, Witness};
 pub use stream::{Identity, Operation, Phase, Stream};
 pub use values::{Stamp, ValueFault, Writer};
 pub use watchlist::WatchList;

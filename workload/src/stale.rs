@@ -1,211 +1,186 @@
 //! The stale-read rule: a valid value is not yet a right one. A server that drops every put would
 //! answer with nothing but valid values.
 //!
-//! For one key in 64, a worker remembers its own writes. *Before* means: the one's answer had come
-//! when the other was sent; what overlaps has no order. The rule, for one key and one worker ("I"):
+//! A worker remembers its own writes, one word a record. *Before* means: the one's answer had come when the
+//! other was sent; what overlaps has no order. The rule, for one record and one worker ("I"):
 //!
-//! 1. A read that is sent after a write of mine was acknowledged never returns the loaded value.
-//! 2. Let F be the newest of my writes that are acknowledged when a read is sent. The read never
-//!    returns a write of mine whose acknowledgement came before the sending of F.
-//! 3. My delete, and a write of mine with unknown or refused outcome, make me forget: of what was sent
-//!    up to then nothing is judged any more, until a later write is acknowledged.
+//! 1. A read that is sent after a write or delete of mine was acknowledged never returns the loaded value,
+//!    nor another run's.
+//! 2. Let F be a write or delete of mine that was acknowledged when a read is sent. The read never returns a
+//!    write of mine that was acknowledged before F was sent.
 //!
 //! It is sound for every linearizable store, whatever others write meanwhile: F took effect before the
 //! read and after all that was acknowledged before F was sent, and an overwritten value, being unique,
-//! cannot return. A write's position is its sequence number, which grows with each sending, so no clock
-//! is needed: write b was acknowledged before write f was sent if and only if, when b's answer came,
-//! the newest sequence sent on the key was still below f's.
+//! cannot return. A delete writes nothing, and counts with a sequence of its own.
 //!
-//! Memory: of each watched key, only writes above the threshold T are kept, where T is the greatest
-//! sequence such that all my writes up to it were acknowledged before F was sent. What a read is
-//! compared with is (forgotten, T], taken when it was sent. A late answer to one write can therefore
-//! hide later ones for a while; that misses alarms, and never makes false ones.
+//! Writes are numbered by their sequence, which grows with each sending, so no clock is needed. What was
+//! acknowledged when F was sent is known as a mark: all writes of mine up to it, of whatever record, were. It
+//! stands below the oldest request that has not ended, so the rule sees what is a round trip old; a request that
+//! never ends, or has a write that was refused, holds it back for ever. That misses alarms, and never makes
+//! false ones.
 
-use std::collections::{HashMap, VecDeque};
-
-use thiserror::Error;
+use std::collections::VecDeque;
 
 use crate::hash;
 use crate::values::Stamp;
 
-/// One key in so many is watched.
-pub const SAMPLE_ONE_IN: u64 = 64;
-/// Keys that one worker watches at most; further ones are not watched.
-const WATCHED_MAX: usize = 1 << 20;
-/// Selects the sample; shares nothing with the hash that places keys on servers, else all watched
-/// keys could lie on one server.
-const SAMPLE: u64 = 0x9B05_688C_2B3E_6C1F;
+/// Records below this have a word each, so that every one is watched.
+const EACH_WATCHED_MAX: u64 = 1 << 24;
+/// Of more records so many are watched, those that were written last.
+const PLACES: usize = 1 << 23;
+/// Of these so many are remembered by their number as well, chosen by their hash.
+const SOME_MAX: usize = 1 << 16;
+const SOME_ONE_IN: u64 = 64;
 
-/// What a read that is sent now may not return. The default forbids nothing.
+/// What a read that is sent now may not return: 0 = nothing is known; else loaded values, and my own of
+/// lower sequence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Floor {
-    /// Own writes up to here are not judged.
-    forgotten: u64,
-    /// Own writes from there up to here are stale, and so is the loaded value; `None` forbids nothing.
-    threshold: Option<u64>,
+pub struct Floor(u32);
+
+impl Floor {
+    /// Whether a write or delete of mine had been acknowledged.
+    #[inline]
+    pub fn is_known(self) -> bool {
+        self.0 > 0
+    }
+
+    /// Whether the floor of a read, known when it was sent, forbids a value of this stamp, if `writer` in `run` is me.
+    #[inline]
+    pub fn forbids(self, run: u16, writer: u16, stamp: Stamp) -> bool {
+        let mine = stamp.writer == writer && stamp.sequence < u64::from(self.0);
+        self.is_known() && (stamp.run != run || stamp.sequence == 0 || mine)
+    }
 }
 
-/// A read returned what it could not return from a store that keeps its promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error(
-    "stale read of record {record}: it returned write {sequence} of this worker (0 = the load) \
-     although a later one had been acknowledged before it was sent"
-)]
-pub struct StaleRead {
-    /// The record that was read.
-    pub record: u64,
-    /// The sequence of the value that came; 0 is the loaded value.
-    pub sequence: u64,
-}
+/// A request of mine that has writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(u64);
 
-/// A write above the threshold.
-#[derive(Clone, Copy, Debug)]
-struct OwnWrite {
-    sequence: u64,
-    /// The newest sequence sent on this key when the answer came; `None` until then.
-    acknowledged_at: Option<u64>,
-}
-
-/// One watched key.
+/// One worker's memory of its writes.
 ///
 /// Invariants:
-/// 1. `recent` is ordered by sequence and holds all writes above `floor.threshold` and
-///    `floor.forgotten`.
-/// 2. `floor.threshold` is `None` exactly if no write above `floor.forgotten` was acknowledged.
-#[derive(Clone, Debug, Default)]
-struct Watched {
-    floor: Floor,
-    newest_sent: u64,
-    newest_acknowledged: u64,
-    recent: VecDeque<OwnWrite>,
-}
-
-impl Watched {
-    fn sent(&mut self, sequence: u64) {
-        self.newest_sent = sequence;
-        self.recent.push_back(OwnWrite {
-            sequence,
-            acknowledged_at: None,
-        });
-    }
-
-    fn acknowledged(&mut self, sequence: u64) {
-        let Ok(place) = self
-            .recent
-            .binary_search_by_key(&sequence, |write| write.sequence)
-        else {
-            return; // forgotten since it was sent
-        };
-        self.recent[place].acknowledged_at = Some(self.newest_sent);
-        self.newest_acknowledged = self.newest_acknowledged.max(sequence);
-        let mut threshold = self.floor.threshold.unwrap_or(self.floor.forgotten);
-        while let Some(&OwnWrite {
-            sequence,
-            acknowledged_at: Some(at),
-        }) = self.recent.front()
-            && at < self.newest_acknowledged
-        {
-            threshold = sequence;
-            self.recent.pop_front();
-        }
-        self.floor.threshold = Some(threshold);
-    }
-
-    fn forget(&mut self) {
-        self.recent.clear();
-        self.floor = Floor {
-            forgotten: self.newest_sent,
-            threshold: None,
-        };
-    }
-}
-
-/// One worker's memory of its writes to the watched keys.
+/// 1. `under_way` has the requests that have begun, from the oldest one that has not ended; request `ended + k`
+///    has place k, with its first write's sequence and whether it has ended.
+/// 2. All writes below the first sequence of the front were acknowledged, and all writes if there is none.
 #[derive(Clone, Debug)]
 pub struct Witness {
-    run: u16,
-    writer: u16,
-    watched: HashMap<u64, Watched>,
+    words: Words,
+    under_way: VecDeque<(u64, bool)>,
+    ended: u64,
+}
+
+/// A floor for each watched record.
+#[derive(Clone, Debug)]
+enum Words {
+    /// By record; those beyond are 0.
+    Each(Vec<u32>),
+    /// By hash: the upper half names the record, the lower is its floor; and some of the records.
+    Places(Vec<u64>, Vec<u64>),
 }
 
 impl Witness {
-    /// Nothing written yet by `writer` in `run`.
-    pub fn new(run: u16, writer: u16) -> Self {
-        Self {
-            run,
-            writer,
-            watched: HashMap::new(),
-        }
-    }
-
-    /// Whether a record is watched. Only for those need the other functions be called.
-    #[inline]
-    pub fn is_sampled(record: u64) -> bool {
-        hash::fold(record ^ SAMPLE, hash::GOLDEN) < u64::MAX / SAMPLE_ONE_IN
-    }
-
-    /// A put of `record` with this `sequence` (1 or more, growing) is about to be sent.
-    pub fn write_sent(&mut self, record: u64, sequence: u64) {
-        if self.watched.len() >= WATCHED_MAX && !self.watched.contains_key(&record) {
-            return;
-        }
-        let fresh = || Watched {
-            floor: Floor {
-                forgotten: sequence - 1,
-                threshold: None,
-            },
-            ..Watched::default()
+    /// Nothing written yet, of about so many records.
+    pub fn new(records: u64) -> Self {
+        let words = match records {
+            0..EACH_WATCHED_MAX => Words::Each(vec![0; records as usize]),
+            _ => Words::Places(vec![0; PLACES], Vec::new()),
         };
-        self.watched
-            .entry(record)
-            .or_insert_with(fresh)
-            .sent(sequence);
-    }
-
-    /// The put was answered: stored.
-    pub fn write_acknowledged(&mut self, record: u64, sequence: u64) {
-        if let Some(watched) = self.watched.get_mut(&record) {
-            watched.acknowledged(sequence);
+        Self {
+            words,
+            under_way: VecDeque::new(),
+            ended: 0,
         }
     }
 
-    /// A delete of `record` is about to be sent, or a put of it was refused or got no answer.
-    pub fn forget(&mut self, record: u64) {
-        if let Some(watched) = self.watched.get_mut(&record) {
-            watched.forget();
+    /// A request is about to send its first write or delete, which has this `sequence` (1 or more, growing).
+    pub fn begin(&mut self, sequence: u64) -> Ticket {
+        self.under_way.push_back((sequence, false));
+        Ticket(self.ended + self.under_way.len() as u64 - 1)
+    }
+
+    /// All writes of the request were acknowledged.
+    pub fn end(&mut self, ticket: Ticket) {
+        let place = ticket.0.checked_sub(self.ended);
+        if let Some(request) = place.and_then(|place| self.under_way.get_mut(place as usize)) {
+            request.1 = true;
+        }
+        while let Some((_, true)) = self.under_way.front() {
+            self.under_way.pop_front();
+            self.ended += 1;
+        }
+    }
+
+    /// A write or delete of a request that has [begun](Self::begin) is about to be sent with this `sequence`;
+    /// the result is to be kept until its answer.
+    #[inline]
+    pub fn write_sent(&self, sequence: u64) -> Floor {
+        let first = self.under_way.front().map_or(sequence, |(first, _)| *first);
+        Floor(u32::try_from(first).unwrap_or(u32::MAX))
+    }
+
+    /// The write or delete was acknowledged.
+    #[inline]
+    pub fn write_acknowledged(&mut self, record: u64, floor: Floor) {
+        match &mut self.words {
+            Words::Each(words) => {
+                let place = record as usize;
+                if place >= words.len() {
+                    if record >= EACH_WATCHED_MAX {
+                        return;
+                    }
+                    words.resize((place + 1).next_power_of_two(), 0);
+                }
+                words[place] = words[place].max(floor.0);
+            }
+            Words::Places(places, some) => {
+                let (place, name) = place_of(record);
+                if name % SOME_ONE_IN == 0 && some.len() < SOME_MAX && places[place] >> 32 != name {
+                    some.push(record);
+                }
+                let before = match places[place] {
+                    word if word >> 32 == name => word as u32,
+                    _ => 0,
+                };
+                places[place] = name << 32 | u64::from(before.max(floor.0));
+            }
         }
     }
 
     /// A get of `record` is about to be sent; the result is to be kept until its answer.
+    #[inline]
     pub fn read_sent(&self, record: u64) -> Floor {
-        self.watched
-            .get(&record)
-            .map_or_else(Floor::default, |watched| watched.floor)
+        match &self.words {
+            Words::Each(words) => Floor(words.get(record as usize).copied().unwrap_or(0)),
+            Words::Places(places, _) => {
+                let (place, name) = place_of(record);
+                match places[place] {
+                    word if word >> 32 == name => Floor(word as u32),
+                    _ => Floor(0),
+                }
+            }
+        }
     }
 
-    /// The get was answered with a value of this stamp (`None`: no value, or one too short for a
-    /// stamp). Another run's value is not judged here.
-    ///
-    /// # Errors
-    /// When `floor` forbids it.
-    pub fn read_answered(
-        &self,
-        record: u64,
-        floor: Floor,
-        stamp: Option<Stamp>,
-    ) -> Result<(), StaleRead> {
-        let (Some(stamp), Some(threshold)) = (stamp, floor.threshold) else {
-            return Ok(());
+    /// The records that I wrote, as far as they are known; at most `most`, evenly chosen.
+    pub fn written(&self, most: usize) -> (u64, Vec<u64>) {
+        let words = match &self.words {
+            Words::Each(words) => words,
+            Words::Places(places, some) => {
+                let count = places.iter().filter(|word| **word as u32 > 0).count();
+                return (count as u64, some.iter().take(most).copied().collect());
+            }
         };
-        let loaded = stamp.sequence == 0;
-        let own = stamp.writer == self.writer;
-        let judged = floor.forgotten < stamp.sequence && stamp.sequence <= threshold;
-        if stamp.run == self.run && (loaded || own && judged) {
-            return Err(StaleRead {
-                record,
-                sequence: stamp.sequence,
-            });
-        }
-        Ok(())
+        let written = || (0..).zip(words).filter(|(_, floor)| **floor > 0);
+        let count = written().count();
+        let step = count.div_ceil(most.max(1)).max(1);
+        let chosen = written().map(|(record, _)| record).step_by(step);
+        (count as u64, chosen.collect())
     }
+}
+
+/// A record's place among the hashed ones, and 32 bits that name it there.
+#[inline]
+fn place_of(record: u64) -> (usize, u64) {
+    let hash = hash::mix(record ^ hash::GOLDEN);
+    (hash as usize % PLACES, hash >> 32)
 }

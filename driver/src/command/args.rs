@@ -151,6 +151,9 @@ pub(crate) struct RunArgs {
     /// Does not check the values that are read; qualifies the run
     #[arg(long)]
     pub(crate) no_verify: bool,
+    /// Reads back all that was written when the window is over, not only a sample of 65,536 records
+    #[arg(long)]
+    pub(crate) audit: bool,
     /// Lets servers answer a repeated get by a reference to the value that its frame holds already;
     /// qualifies the run
     #[arg(long)]

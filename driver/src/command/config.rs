@@ -82,6 +82,8 @@ pub(crate) struct Config {
     pub(crate) warmup_secs: u64,
     pub(crate) load: bool,
     pub(crate) verify: bool,
+    /// Whether all that was written is read back at the end, and not only a sample.
+    pub(crate) audit: bool,
     /// Repeated answers may be references.
     pub(crate) dedup_answers: bool,
     /// Whether servers tell how long they took.
@@ -149,6 +151,7 @@ impl Config {
             warmup_secs: number("warmup-secs", warmup.0, warmup.1, 0, warmup.2)?,
             load: !args.no_load,
             verify: !args.no_verify,
+            audit: args.audit,
             dedup_answers: args.dedup_answers,
             server_time: args.server_time,
             member,
@@ -175,6 +178,7 @@ impl Config {
             ("warmup-secs", self.warmup_secs.to_string()),
             ("load", self.load.to_string()),
             ("verify", self.verify.to_string()),
+            ("audit", self.audit.to_string()),
             ("dedup-answers", self.dedup_answers.to_string()),
             ("check-linearizability", self.watched_share()),
             ("seed", self.seed.to_string()),
@@ -225,6 +229,16 @@ impl Config {
         } = self.member;
         let share = Share::new(client, clients, worker as u32, self.threads as u32);
         share.expect("checked for worker 0, and the others have the same client and counts")
+    }
+
+    /// Draws anew which records' histories are checked, by the seed and the run's id.
+    pub(crate) fn draw_watch_list(&mut self, run: u16) {
+        let Some(list) = &self.watch_list else { return };
+        let seed = self.seed.rotate_left(16) ^ u64::from(run);
+        let drawn = WatchList::new(&self.spec, list.asked_share(), CLOSING_RECORDS, seed);
+        if !drawn.is_empty() {
+            self.watch_list = Some(Arc::new(drawn));
+        }
     }
 
     /// What all clients of a run must agree on, as text that can be compared.
@@ -325,7 +339,8 @@ fn watch_list(args: &RunArgs, spec: &Spec) -> Result<Option<WatchList>, ConfigEr
     };
     let share = &args.check_linearizability;
     let share: f64 = number("check-linearizability", share, 0.0, 0.0, 1.0)?;
-    let list = WatchList::new(spec, share, CLOSING_RECORDS);
+    // By the seed alone for now: whether there are such records hardly depends on it.
+    let list = WatchList::new(spec, share, CLOSING_RECORDS, 0);
     let reason = if args.no_verify {
         "what is not checked cannot be compared; leave --no-verify out"
     } else if spec.has_short_values() {

@@ -97,6 +97,8 @@ pub(crate) struct Recorded {
 pub(crate) struct Recorder {
     list: Arc<WatchList>,
     part: Section,
+    /// Nothing is recorded between the parts.
+    paused: bool,
     events_max: usize,
     /// Those from `open` on wait for their frame's end.
     events: Vec<Recorded>,
@@ -122,6 +124,7 @@ impl Recorder {
         Self {
             list,
             part: Section::Window,
+            paused: false,
             events_max,
             events: Vec::new(),
             open: 0,
@@ -139,9 +142,20 @@ impl Recorder {
     /// What follows belongs to the closing part.
     pub(crate) fn begin_closing(&mut self) {
         self.part = Section::Closing;
+        self.paused = false;
     }
 
-    fn is_recorded(&self, record: u64) -> bool {
+    /// The window is over, and the closing part has not begun, or only for other clients.
+    pub(crate) fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Whether an operation on this record is recorded now.
+    #[inline]
+    pub(crate) fn is_recorded(&self, record: u64) -> bool {
+        if self.paused {
+            return false;
+        }
         // No other operations are asked for in the closing part.
         self.part == Section::Closing || self.list.contains(record)
     }

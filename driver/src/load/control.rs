@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use batchkv_client::error::ConnectError;
-use batchkv_workload::LoadOrder;
+use batchkv_workload::{LoadOrder, Presence};
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
@@ -27,6 +27,8 @@ use crate::load::worker::Worker;
 
 /// Names of the workers' threads begin with this.
 pub(crate) const WORKER_NAME: &str = "worker-";
+/// Records that a client reads back, unless it is to audit all.
+const READ_BACK_MAX: usize = 1 << 16;
 /// Time for a server to give a connection's counters.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
 
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     Run,
     /// Measure from this instant on, for so many seconds; then stop.
     Measure(Instant, u64),
+    /// Read back what was written.
+    ReadBack,
     /// Send the closing batches, of which histories are recorded.
     Close,
     /// Send nothing more, and let what is under way finish.
@@ -49,7 +53,7 @@ pub(crate) enum Command {
     Finish,
 }
 
-/// Starts worker `index` and gives the way to command it. It reports what it does, ends after
+/// Starts worker `index` and gives the way to command it; all workers share `presence`. It reports what it does, ends after
 /// [`Command::Finish`] or when its commander is gone.
 ///
 /// # Errors
@@ -58,6 +62,7 @@ pub(crate) fn start(
     config: Arc<Config>,
     run: u16,
     index: usize,
+    presence: Option<Arc<Presence>>,
     report: UnboundedSender<Report>,
 ) -> io::Result<UnboundedSender<Command>> {
     let (commander, commands) = unbounded_channel();
@@ -69,7 +74,7 @@ pub(crate) fn start(
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
             Ok(runtime) => {
-                let work = work(&config, run, index, report, commands);
+                let work = work(&config, run, index, presence, report, commands);
                 LocalSet::new().block_on(&runtime, work);
             }
             Err(error) => failed(error),
@@ -84,6 +89,7 @@ async fn work(
     config: &Config,
     run: u16,
     index: usize,
+    presence: Option<Arc<Presence>>,
     report: UnboundedSender<Report>,
     mut commands: UnboundedReceiver<Command>,
 ) {
@@ -103,7 +109,7 @@ async fn work(
     let meter = links.clone();
     let traffic = (links.len(), Box::new(move || meter.traffic()) as Box<_>);
     let map = links.map().clone();
-    let mut worker = Worker::new(config, run, index, map, traffic, report);
+    let mut worker = Worker::new(config, run, index, map, traffic, presence, report);
     if config.offer.is_some() {
         match Alarm::new() {
             Ok(alarm) => worker.alarm = Some(Rc::new(alarm)),
@@ -149,6 +155,7 @@ async fn work(
         accounts,
         checks: tally.checks,
         examples: std::mem::take(&mut tally.examples),
+        written: worker.witness.borrow().written(0).0,
         rest: worker.is_open_loop().then(|| Box::new(tally.take_rest())),
         recording: recorder.map(|recorder| (index, recorder.borrow_mut().finish())),
     }));
@@ -181,6 +188,22 @@ fn obey(
             for number in numbers {
                 let source = Source::warm_up(worker, number);
                 spawn(number, source, pacing(config, number, begin));
+            }
+        }
+        Command::ReadBack => {
+            worker.begin_reading_back();
+            let most = match config.audit {
+                true => usize::MAX,
+                false => READ_BACK_MAX / config.threads,
+            };
+            let (_, records) = worker.witness.borrow().written(most);
+            let records = Rc::new(RefCell::new(records.into_iter()));
+            for number in numbers {
+                spawn(
+                    number,
+                    Source::ReadBack(Rc::clone(&records)),
+                    Pacing::Closed,
+                );
             }
         }
         Command::Close => {

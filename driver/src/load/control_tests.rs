@@ -151,7 +151,7 @@ fn batches_allocate_nothing() {
         until_done(&mut reports).await;
         commander.send(Command::Finish).unwrap();
     };
-    let working = work(&config, 1, 0, report, commands);
+    let working = work(&config, 1, 0, None, report, commands);
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     LocalSet::new().block_on(&runtime.unwrap(), async {
         tokio::join!(working, listening)

@@ -2,24 +2,16 @@
 
 use std::time::Instant;
 
-use batchkv_workload::Floor;
+use batchkv_workload::{Certainty, Floor};
 
 use crate::load::starts::Starts;
 use crate::load::step::Step;
 
-/// What is remembered of a step on a watched record, from its sending to its answer.
+/// A write of a listed record, whose history is recorded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Noted {
     pub(crate) index: u32,
-    pub(crate) note: Note,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Note {
-    /// What the read may not return.
-    Read(Floor),
-    /// The write's sequence.
-    Write(u64),
+    pub(crate) sequence: u64,
 }
 
 /// A frame that was written.
@@ -35,6 +27,10 @@ pub(crate) struct Frame {
 pub(crate) struct RequestMemory {
     /// In send order: those of one partition stand together, in the order in which they were asked.
     pub(crate) steps: Vec<Step>,
+    /// Of each step that was sent what is kept until its answer: of a get what it may not return.
+    pub(crate) floors: Vec<Floor>,
+    /// Where records are deleted, of each step that was sent whether its record is there.
+    pub(crate) certainties: Vec<Certainty>,
     /// Ordered by index.
     pub(crate) notes: Vec<Noted>,
     pub(crate) frames: Vec<Frame>,
@@ -53,6 +49,8 @@ impl RequestMemory {
     /// Empties it, and keeps the room.
     pub(crate) fn clear(&mut self) {
         self.steps.clear();
+        self.floors.clear();
+        self.certainties.clear();
         self.notes.clear();
         self.frames.clear();
         self.starts.clear();

@@ -36,6 +36,8 @@ pub(crate) struct WorkerTotals {
     pub(crate) accounts: Vec<(usize, Account)>,
     pub(crate) checks: Checks,
     pub(crate) examples: Vec<String>,
+    /// Records that it wrote or deleted.
+    pub(crate) written: u64,
     /// What belongs to an open loop's window beyond its whole seconds.
     pub(crate) rest: Option<Box<Interval>>,
     /// The worker's number, and what it recorded of listed records.

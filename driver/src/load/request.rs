@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use batchkv_client::exchange::{Exchange, Lost, OperationKind, WrongKind};
 use batchkv_protocol::{Answer, RequestWriter};
 use batchkv_workload::values;
-use batchkv_workload::{KeyBuf, Stamp, Witness};
+use batchkv_workload::{Certainty, Floor, KeyBuf, Stamp, Ticket};
 
 use crate::history::recorder::{Deed, Sending};
 use crate::load::lane::Lane;
-use crate::load::memory::{Frame, Note, Noted, RequestMemory, TAKEN};
+use crate::load::memory::{Frame, Noted, RequestMemory, TAKEN};
 use crate::load::step::{Step, StepKind, wire_key};
 use crate::load::tally::{Gain, Stage, Tally};
 use crate::load::worker::Worker;
@@ -44,6 +44,8 @@ pub(crate) struct Request {
     gain: Gain,
     /// What was answered at all.
     answered: Kinds,
+    /// Present once a write was sent.
+    ticket: Option<Ticket>,
 }
 
 impl Request {
@@ -68,19 +70,36 @@ impl Request {
             server_time: None,
             gain: Gain::default(),
             answered: Kinds::default(),
+            ticket: None,
         }
     }
 
+    /// Takes note of a write that is sent with this sequence.
     #[inline]
-    fn watch(&mut self, index: usize, note: Note) {
-        let index = index as u32;
-        self.memory.notes.push(Noted { index, note });
+    fn write_sent(&mut self, index: usize, record: u64, sequence: u64) {
+        let mut witness = self.worker.witness.borrow_mut();
+        self.ticket.get_or_insert_with(|| witness.begin(sequence));
+        self.memory.floors.push(witness.write_sent(sequence));
+        drop(witness);
+        if let Some(recorder) = &self.worker.recorder
+            && recorder.borrow().is_recorded(record)
+        {
+            let index = index as u32;
+            self.memory.notes.push(Noted { index, sequence });
+        }
     }
 
-    fn note(&self, index: usize) -> Option<Note> {
+    /// The sequence of a write that is recorded.
+    fn noted(&self, index: usize) -> Option<u64> {
         let notes = &self.memory.notes;
         let found = notes.binary_search_by_key(&(index as u32), |noted| noted.index);
-        found.ok().map(|at| notes[at].note)
+        found.ok().map(|at| notes[at].sequence)
+    }
+
+    /// What was known when a step was sent whether its record is there.
+    fn certainty(&self, index: usize) -> Certainty {
+        let certainty = self.memory.certainties.get(index);
+        certainty.copied().unwrap_or_default()
     }
 
     #[inline]
@@ -105,13 +124,28 @@ impl Request {
         };
         values::write(key.hash(), stamp, room);
         worker.wrote(key.as_bytes().len() + value_bytes);
-        if Witness::is_sampled(record) && step.kind() != StepKind::Load {
-            let mut witness = worker.witness.borrow_mut();
-            witness.write_sent(record, stamp.sequence);
-            drop(witness);
-            self.watch(index, Note::Write(stamp.sequence));
+        match step.kind() {
+            StepKind::Load => self.memory.floors.push(Floor::default()),
+            _ => self.write_sent(index, record, stamp.sequence),
+        }
+        if let Some(presence) = &self.worker.presence {
+            self.memory.certainties.push(presence.put_sent(record));
         }
         true
+    }
+
+    /// A delete is a write that leaves nothing; its sequence is no value's.
+    fn delete_sent(&mut self, index: usize, record: u64) {
+        let sequence = self.worker.writer.borrow_mut().next_stamp().sequence;
+        self.write_sent(index, record, sequence);
+        if let Some(presence) = &self.worker.presence {
+            presence.delete_sent(record);
+            self.memory.certainties.push(Certainty::default());
+        }
+        if let Some(recorder) = &self.worker.recorder {
+            let mut recorder = recorder.borrow_mut();
+            recorder.deleted(record, index, self.sending);
+        }
     }
 
     #[inline]
@@ -127,14 +161,11 @@ impl Request {
         let mut key = KeyBuf::default();
         step.set_key(self.worker.key_style, &mut key);
         match values::check(key.hash(), value) {
-            Ok(Some(stamp)) if stamp.run != self.worker.run => self.gain.checks.foreign += 1,
-            Ok(stamp) if Witness::is_sampled(record) => {
-                self.check_stale(index, record, stamp);
-                if let Some(stamp) = stamp {
-                    self.record(index, record, Deed::Read(Some(stamp.into())));
-                }
+            Ok(Some(stamp)) => {
+                self.check_stale(self.memory.floors[index], record, stamp);
+                self.record(index, record, Deed::Read(Some(stamp.into())));
             }
-            Ok(_) => {}
+            Ok(None) => {}
             Err(fault) => {
                 self.gain.checks.damaged += 1;
                 let mut tally = self.worker.tally.borrow_mut();
@@ -143,15 +174,45 @@ impl Request {
         }
     }
 
-    fn take_missing(&mut self, index: usize, step: Step) {
-        self.gain.counts.misses += 1;
-        self.gain.checks.misses += 1;
-        if Witness::is_sampled(step.record()) {
-            self.record(index, step.record(), Deed::Read(None));
+    #[inline]
+    fn check_stale(&mut self, floor: Floor, record: u64, stamp: Stamp) {
+        let worker = &self.worker;
+        self.gain.checks.compared += u64::from(floor.is_known());
+        if floor.forbids(worker.run, worker.writer_number, stamp) {
+            self.gain.checks.stale += 1;
+            worker
+                .tally
+                .borrow_mut()
+                .example(|| stale(record, stamp, worker.run));
+        } else if stamp.run != worker.run {
+            self.gain.checks.foreign += 1;
         }
     }
 
-    /// Records an operation that was answered, on a sampled record.
+    #[inline]
+    fn take_missing(&mut self, index: usize, step: Step) {
+        let record = step.record();
+        self.gain.counts.misses += 1;
+        self.gain.checks.misses += 1;
+        let is_lost = match &self.worker.presence {
+            Some(presence) => presence.is_lost(record, self.certainty(index)),
+            // Nobody deletes, and my own write was there.
+            None => !self.worker.deletes && self.floor(index).is_known(),
+        };
+        if is_lost {
+            self.gain.checks.lost += 1;
+            let mut tally = self.worker.tally.borrow_mut();
+            tally.example(|| format!("record {record} was there, and is not found"));
+        }
+        self.record(index, record, Deed::Read(None));
+    }
+
+    fn floor(&self, index: usize) -> Floor {
+        self.memory.floors.get(index).copied().unwrap_or_default()
+    }
+
+    /// Records an operation that was answered, if its record is listed.
+    #[inline]
     fn record(&self, index: usize, record: u64, deed: Deed) {
         if let Some(recorder) = &self.worker.recorder {
             let mut recorder = recorder.borrow_mut();
@@ -167,23 +228,11 @@ impl Request {
         let mut recorder = recorder.borrow_mut();
         for noted in &self.memory.notes {
             let index = noted.index as usize;
-            if let (Note::Write(sequence), true) = (noted.note, index < sent) {
-                let deed = Deed::Write(self.worker.value_id(sequence));
+            if index < sent && self.memory.steps[index].kind() != StepKind::Delete {
+                let deed = Deed::Write(self.worker.value_id(noted.sequence));
                 let record = self.memory.steps[index].record();
                 recorder.unknown(record, deed, index, self.sending);
             }
-        }
-    }
-
-    fn check_stale(&mut self, index: usize, record: u64, stamp: Option<Stamp>) {
-        let Some(Note::Read(floor)) = self.note(index) else {
-            return;
-        };
-        let worker = &self.worker;
-        let checked = worker.witness.borrow().read_answered(record, floor, stamp);
-        if let Err(stale) = checked {
-            self.gain.checks.stale += 1;
-            worker.tally.borrow_mut().example(|| stale.to_string());
         }
     }
 
@@ -201,13 +250,31 @@ impl Request {
             // The load has no kind of its own; it is in no measured second.
             _ => counts.updates += 1,
         }
-        if Witness::is_sampled(record)
-            && let Some(Note::Write(sequence)) = self.note(index)
-        {
-            let mut witness = self.worker.witness.borrow_mut();
-            witness.write_acknowledged(record, sequence);
-            drop(witness);
+        if step.kind() == StepKind::Load {
+            return;
+        }
+        self.write_acknowledged(index, record);
+        if let Some(presence) = &self.worker.presence {
+            presence.put_acknowledged(record, self.certainty(index));
+        }
+        if let Some(sequence) = self.noted(index) {
             self.record(index, record, Deed::Write(self.worker.value_id(sequence)));
+        }
+    }
+
+    #[inline]
+    fn write_acknowledged(&self, index: usize, record: u64) {
+        let mut witness = self.worker.witness.borrow_mut();
+        witness.write_acknowledged(record, self.memory.floors[index]);
+    }
+
+    #[inline]
+    fn take_deleted(&mut self, index: usize, step: Step) {
+        self.answered.deletes += 1;
+        self.gain.counts.deletes += 1;
+        self.write_acknowledged(index, step.record());
+        if let Some(presence) = &self.worker.presence {
+            presence.delete_acknowledged(step.record());
         }
     }
 
@@ -215,7 +282,8 @@ impl Request {
     fn take_refusal(&mut self, step: Step, answer: Answer<'_>) {
         self.gain.checks.errors += 1;
         let record = step.record();
-        self.worker.witness.borrow_mut().forget(record);
+        // A write that was not done is never acknowledged, nor what was sent behind it.
+        self.ticket = None;
         let mut tally = self.worker.tally.borrow_mut();
         tally.example(|| match answer {
             Answer::Refused(reason) => format!("record {record}: {reason}"),
@@ -353,6 +421,20 @@ impl Request {
     }
 }
 
+/// A read that no store which keeps its promises gives.
+#[cold]
+fn stale(record: u64, stamp: Stamp, run: u16) -> String {
+    let what = match (stamp.run == run, stamp.sequence) {
+        (false, _) => "another run's value".into(),
+        (true, 0) => "the loaded value".into(),
+        (true, sequence) => format!("write {sequence} of this worker"),
+    };
+    format!(
+        "stale read of record {record}: it returned {what} although a later write or delete had been \
+         acknowledged before it was sent"
+    )
+}
+
 /// Whether an arrival is of the window, as far as that is known.
 fn counts(start: Instant, span: Option<(Instant, Instant)>) -> bool {
     span.is_none_or(|(begin, end)| begin <= start && start < end)
@@ -377,9 +459,13 @@ impl Exchange for Request {
                 if fits {
                     worker.wrote(key.as_bytes().len());
                 }
-                if fits && worker.verify && Witness::is_sampled(step.record()) {
+                if fits {
                     let floor = worker.witness.borrow().read_sent(step.record());
-                    self.watch(index, Note::Read(floor));
+                    self.memory.floors.push(floor);
+                    if let Some(presence) = &worker.presence {
+                        let certainty = presence.get_sent(step.record());
+                        self.memory.certainties.push(certainty);
+                    }
                 }
                 fits
             }
@@ -388,12 +474,8 @@ impl Exchange for Request {
                 if fits {
                     worker.wrote(key.as_bytes().len());
                 }
-                if fits && Witness::is_sampled(step.record()) {
-                    worker.witness.borrow_mut().forget(step.record());
-                    if let Some(recorder) = &worker.recorder {
-                        let mut recorder = recorder.borrow_mut();
-                        recorder.deleted(step.record(), index, self.sending);
-                    }
+                if fits {
+                    self.delete_sent(index, step.record());
                 }
                 fits
             }
@@ -421,10 +503,7 @@ impl Exchange for Request {
                 self.take_missing(index, step);
             }
             Answer::Stored => self.take_stored(index, step),
-            Answer::Deleted { .. } => {
-                self.answered.deletes += 1;
-                self.gain.counts.deletes += 1;
-            }
+            Answer::Deleted { .. } => self.take_deleted(index, step),
             Answer::Refused(_) | Answer::WrongOwner(_) => self.take_refusal(step, answer),
         }
         Ok(())
@@ -444,7 +523,10 @@ impl Exchange for Request {
 
     fn answered(&mut self, operations: usize) {
         let now = Instant::now();
-        let gain = mem::take(&mut self.gain);
+        let mut gain = mem::take(&mut self.gain);
+        if self.worker.is_reading_back() {
+            gain.checks.read_back = gain.counts.hits + gain.counts.misses;
+        }
         let worker = Rc::clone(&self.worker);
         worker.close_seconds(now);
         let mut tally = worker.tally.borrow_mut();
@@ -463,6 +545,9 @@ impl Exchange for Request {
     }
 
     fn ended(mut self, outcome: Result<(), Lost>) {
+        if let (Ok(()), Some(ticket)) = (&outcome, self.ticket) {
+            self.worker.witness.borrow_mut().end(ticket);
+        }
         if let Err(lost) = outcome {
             let unknown = self.unanswered(lost.sent);
             self.record_unknown(lost.sent);

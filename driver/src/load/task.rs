@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use std::vec::IntoIter;
 
 use batchkv_workload::random::Random;
 use batchkv_workload::{Identity, KeyBuf, Kind, LoadOrder, Operation, Phase, Stream};
@@ -56,6 +57,8 @@ pub(crate) enum Source {
         /// what it leaves in the buffers is sent there.
         drawn: VecDeque<Operation>,
     },
+    /// Gets of records that were written, which the worker's tasks divide among them; ends.
+    ReadBack(Rc<RefCell<IntoIter<u64>>>),
     /// Half gets, half puts of the hottest sampled records; ends.
     Closing {
         records: Vec<u64>,
@@ -154,6 +157,7 @@ impl Task {
             Source::Closing { .. } => CLOSING_BATCH_SIZE,
             // Room for both halves of a read-modify-write is left.
             Source::Run { .. } => worker.batch_size - usize::from(pairs),
+            Source::ReadBack(_) => worker.batch_size,
         };
         let buffer = |server| Buffer {
             lane: Rc::new(Lane::new(server, links.link_of(server, task))),
@@ -208,6 +212,15 @@ impl Task {
             Source::Load(order) => {
                 for record in &mut *order.borrow_mut() {
                     let full = push(&worker, &mut self.buffers, StepKind::Load, record);
+                    if full.1 >= self.full_steps {
+                        return Filled::Full(full.0);
+                    }
+                }
+                Filled::Ended
+            }
+            Source::ReadBack(records) => {
+                for record in &mut *records.borrow_mut() {
+                    let full = push(&worker, &mut self.buffers, StepKind::Get, record);
                     if full.1 >= self.full_steps {
                         return Filled::Full(full.0);
                     }

@@ -4,13 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::mem;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use batchkv_client::connection::Traffic;
 use batchkv_client::error::{ConnectionError, Loss};
 use batchkv_client::group::Grouping;
 use batchkv_protocol::PartitionMap;
-use batchkv_workload::{Inserts, KeyStyle, Spec, Stamp, Witness, Writer};
+use batchkv_workload::{Inserts, KeyStyle, Kind, Presence, Spec, Stamp, Witness, Writer};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::command::config::Config;
@@ -37,7 +38,13 @@ pub(crate) struct Worker {
     /// Operations arrive by a schedule, at which tasks are woken.
     pub(crate) alarm: Option<Rc<Alarm>>,
     pub(crate) writer: RefCell<Writer>,
+    /// Names its values, with the run.
+    pub(crate) writer_number: u16,
     pub(crate) witness: RefCell<Witness>,
+    /// The client's, where records are deleted and nobody else deletes.
+    pub(crate) presence: Option<Arc<Presence>>,
+    /// Whether records are deleted.
+    pub(crate) deletes: bool,
     pub(crate) inserts: RefCell<Inserts>,
     /// Present with --check-linearizability.
     pub(crate) recorder: Option<RefCell<Recorder>>,
@@ -58,6 +65,7 @@ pub(crate) struct Worker {
     owners: Vec<u16>,
     grouping: RefCell<Grouping>,
     stopping: Cell<bool>,
+    reading_back: Cell<bool>,
     report: UnboundedSender<Report>,
     index: usize,
 }
@@ -70,6 +78,7 @@ impl Worker {
         index: usize,
         map: PartitionMap,
         (links, traffic): (usize, Box<dyn Fn() -> Traffic>),
+        presence: Option<Arc<Presence>>,
         report: UnboundedSender<Report>,
     ) -> Self {
         let writer = config.share(index).writer();
@@ -86,7 +95,10 @@ impl Worker {
             verify: config.verify,
             alarm: None,
             writer: RefCell::new(Writer::new(run, writer)),
-            witness: RefCell::new(Witness::new(run, writer)),
+            writer_number: writer,
+            witness: RefCell::new(Witness::new(config.spec.records())),
+            presence,
+            deletes: config.spec.mix().share(Kind::Delete) > 0.0,
             recorder: recorder(config).map(RefCell::new),
             batches: Cell::new(0),
             inserts: RefCell::new(Inserts::new(config.spec.records(), config.share(index))),
@@ -100,6 +112,7 @@ impl Worker {
             unknown: RefCell::new(vec![Kinds::default(); links]),
             loss_told: RefCell::new(vec![false; servers]),
             stopping: Cell::new(false),
+            reading_back: Cell::new(false),
             report,
             index,
         }
@@ -176,9 +189,24 @@ impl Worker {
     /// Lets tasks send again, behind the window: nothing of it is counted in a second.
     pub(crate) fn begin_closing(&self) {
         self.stopping.set(false);
+        self.reading_back.set(false);
         if let Some(recorder) = &self.recorder {
             recorder.borrow_mut().begin_closing();
         }
+    }
+
+    /// Lets tasks read back what was written.
+    pub(crate) fn begin_reading_back(&self) {
+        self.stopping.set(false);
+        self.reading_back.set(true);
+        if let Some(recorder) = &self.recorder {
+            recorder.borrow_mut().pause();
+        }
+    }
+
+    /// Whether what is answered now was read back.
+    pub(crate) fn is_reading_back(&self) -> bool {
+        self.reading_back.get()
     }
 
     /// Begins the load or the warm-up.

@@ -123,12 +123,18 @@ pub(crate) struct Checks {
     pub(crate) verified: u64,
     /// Damaged, or another key's.
     pub(crate) damaged: u64,
-    /// Older than a write of ours that had been acknowledged.
+    /// Older than a write of ours that had been acknowledged, or another run's in its place.
     pub(crate) stale: u64,
+    /// Values that were compared with a write of the same worker, which had been acknowledged before.
+    pub(crate) compared: u64,
     /// Written by another run.
     pub(crate) foreign: u64,
     /// Gets after the load that found nothing.
     pub(crate) misses: u64,
+    /// Of these, of records that were certainly there.
+    pub(crate) lost: u64,
+    /// Gets behind the window, of records that were written.
+    pub(crate) read_back: u64,
     /// Operations that were refused.
     pub(crate) errors: u64,
 }
@@ -139,7 +145,10 @@ impl Checks {
         self.damaged += other.damaged;
         self.stale += other.stale;
         self.foreign += other.foreign;
+        self.compared += other.compared;
         self.misses += other.misses;
+        self.lost += other.lost;
+        self.read_back += other.read_back;
         self.errors += other.errors;
     }
 

@@ -1,7 +1,7 @@
 //! From what was counted to the results of a client.
 
 use batchkv_telemetry::Series as Samples;
-use batchkv_workload::{SkewSample, fingerprint};
+use batchkv_workload::{Kind, SkewSample, fingerprint, presence};
 
 use crate::clock::{Clock, Offset};
 use crate::command::config::Config;
@@ -144,6 +144,8 @@ fn facts(config: &Config, board: &Board, servers: &[ServerFigures], ending: Endi
     let mut checks = Checks::default();
     let mut examples = Vec::new();
     let mut accounts: Vec<Account> = Vec::new();
+    let written = ending.workers.iter().map(|worker| worker.written).sum();
+    let deletes = config.spec.mix().share(Kind::Delete) > 0.0;
     for worker in ending.workers {
         checks.add(&worker.checks);
         examples.extend(worker.examples);
@@ -159,6 +161,9 @@ fn facts(config: &Config, board: &Board, servers: &[ServerFigures], ending: Endi
         loaded: config.load,
         verify: config.verify,
         short_values: spec.has_short_values(),
+        misses_judged: !deletes
+            || config.member.clients == 1 && spec.records() <= presence::RECORDS_MAX,
+        written,
         checks,
         examples,
         accounts,

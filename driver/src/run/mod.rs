@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use batchkv_telemetry::metrics;
+use batchkv_workload::{Kind, Presence};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -33,6 +34,8 @@ const JOIN_TIME: Duration = Duration::from_secs(60);
 const LOAD_TIME: Duration = Duration::from_secs(3600);
 /// Time for the slowest client at the other meetings, which all reach by the clock.
 const MEETING_TIME: Duration = Duration::from_secs(30);
+/// Time for reading back what was written.
+const READ_BACK_TIME: Duration = Duration::from_secs(600);
 /// Time for what is under way when sending ends.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
@@ -42,7 +45,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// When it could not begin: no server, no other client, no thread. What goes wrong later is in the
 /// results.
 pub(crate) async fn run(config: Config) -> anyhow::Result<(Results, bool)> {
-    let config = Arc::new(config);
+    let mut config = config;
     let mut signals = Signals::new().context("signals cannot be waited for")?;
     let agreement = config.agreement();
     let clock = Clock::new();
@@ -51,6 +54,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<(Results, bool)> {
         joined = join => joined?,
         () = signals.wait() => bail!("ended by hand before the run began"),
     };
+    // What is recorded follows from what nobody could know before the clients met.
+    config.draw_watch_list(id);
+    let config = Arc::new(config);
     let metrics = bind_metrics(&config).await?;
     let mut run = Run::start(Arc::clone(&config), id, signals, clock)?;
     run.barrier = Some(barrier);
@@ -66,6 +72,15 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<(Results, bool)> {
     run.connect().await?;
     let window_start = run.stages().await;
     run.finish(window_start).await
+}
+
+/// What is known of the presence of records that are deleted. Other clients' deletes are not.
+fn presence(config: &Config) -> Option<Presence> {
+    let deletes = config.spec.mix().share(Kind::Delete) > 0.0;
+    let alone = deletes && config.member.clients == 1;
+    alone
+        .then(|| Presence::new(config.spec.records(), config.load))
+        .flatten()
 }
 
 async fn bind_metrics(config: &Config) -> anyhow::Result<Option<TcpListener>> {
@@ -126,7 +141,11 @@ struct Run {
 impl Run {
     fn start(config: Arc<Config>, id: u16, signals: Signals, clock: Clock) -> anyhow::Result<Self> {
         let (report, reports) = unbounded_channel();
-        let start = |index| control::start(Arc::clone(&config), id, index, report.clone());
+        let presence = presence(&config).map(Arc::new);
+        let start = |index| {
+            let config = Arc::clone(&config);
+            control::start(config, id, index, presence.clone(), report.clone())
+        };
         let workers = (0..config.threads).map(start).collect::<Result<_, _>>();
         Ok(Self {
             workers: workers.context("a worker's thread cannot be started")?,
@@ -207,10 +226,20 @@ impl Run {
         let sent = end + catch_up.unwrap_or_default();
         self.all_done(Some(sent + DRAIN_TIME)).await;
         self.meet(Meeting::Stopped, MEETING_TIME).await;
+        self.read_back().await;
         if self.config.watch_list.is_some() {
             self.closing().await;
         }
         Some(start)
+    }
+
+    /// Reads what was written, or a sample of it, when nobody writes: what was acknowledged must be there.
+    async fn read_back(&mut self) {
+        if self.is_ending() || !self.config.verify {
+            return;
+        }
+        self.command(Command::ReadBack);
+        self.all_done(Some(Instant::now() + READ_BACK_TIME)).await;
     }
 
     /// Few and small batches of all clients at the same time, of which histories are recorded. A run

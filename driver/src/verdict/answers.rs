@@ -35,15 +35,23 @@ pub(super) fn nothing_measured(facts: &Facts) -> Option<String> {
 
 /// The values that were read.
 pub(super) fn values(facts: &Facts) -> Extent {
-    let verified = facts.checks.verified;
-    match (facts.verify, verified) {
-        (false, _) => Extent::NotAsked("--no-verify".into()),
-        (true, 0) => Extent::NotAsked("no value was read".into()),
-        _ => Extent::On(format!(
-            "{} values, every one that was read",
-            grouped(verified)
-        )),
+    let Checks {
+        verified,
+        compared,
+        read_back,
+        ..
+    } = facts.checks;
+    if !facts.verify || verified == 0 {
+        return Extent::NotAsked("no value was checked".into());
     }
+    Extent::On(format!(
+        "{} values, every one that was read; {:.1} % of these gets were sent behind an acknowledged write of the same worker \
+         to the record, with which they were compared; of {} records that workers wrote {} were read back at the end",
+        grouped(verified),
+        100.0 * compared as f64 / verified as f64,
+        grouped(facts.written),
+        grouped(read_back),
+    ))
 }
 
 pub(super) fn wrong_values(facts: &Facts) -> Option<String> {
@@ -80,7 +88,7 @@ pub(super) fn refused(facts: &Facts) -> Option<String> {
     })
 }
 
-fn examples(facts: &Facts) -> String {
+pub(super) fn examples(facts: &Facts) -> String {
     match facts.examples.as_slice() {
         [] => String::new(),
         examples => format!(" (seen: {})", examples.join("; ")),

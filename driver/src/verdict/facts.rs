@@ -22,6 +22,10 @@ pub(crate) struct Facts {
     pub(crate) verify: bool,
     /// Some values have no room for the whole checksum.
     pub(crate) short_values: bool,
+    /// Whether it is known of a get that finds nothing if that can be right.
+    pub(crate) misses_judged: bool,
+    /// Records that were written or deleted, by worker.
+    pub(crate) written: u64,
     /// From the first to the last request.
     pub(crate) checks: Checks,
     /// One of each kind of fault that was seen, in words.

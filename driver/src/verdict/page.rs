@@ -41,9 +41,9 @@ const PAGE: [Row; 32] = [
     ),
     row(
         Rule::WrongValues,
-        "a value is damaged, another key's, another run's after our load, or stale",
+        "a value is damaged, another key's, another run's after our load or write, or older than an acknowledged write or delete of the same worker",
         "the store is broken, or shared",
-        "stale values of records that are not watched",
+        "values of other workers that come back; what is younger than a round trip",
     ),
     row(
         Rule::NotLinearizable,
@@ -95,9 +95,9 @@ const PAGE: [Row; 32] = [
     ),
     row(
         Rule::Misses,
-        "a miss after a complete load without deletes",
+        "a miss of a record that was loaded or written and not deleted since",
         "the store loses records",
-        "records that nobody asked for",
+        "records that nobody asked for; with deletes in the mix, what deletes overlap",
     ),
     row(
         Rule::NotChecked,
@@ -105,7 +105,12 @@ const PAGE: [Row; 32] = [
         "what is missing is named too",
         NOTHING,
     ),
-    row(Rule::NotVerified, "`--no-verify`", "leave it out", NOTHING),
+    row(
+        Rule::NotVerified,
+        "`--no-verify`, or no value was read",
+        "leave it out",
+        NOTHING,
+    ),
     row(Rule::NotLoaded, "`--no-load`", "leave it out", NOTHING),
     row(
         Rule::ShortValues,

@@ -32,7 +32,7 @@ pub(crate) enum Rule {
     Failed,
     /// No operation was answered in the window.
     NothingMeasured,
-    /// A value that was read is damaged, another key's, another run's after our own load, or stale.
+    /// A value that was read is damaged, another key's, another run's after our own load or write, or stale.
     WrongValues,
     /// A recorded history of a record cannot be of an atomic register.
     NotLinearizable,
@@ -50,12 +50,12 @@ pub(crate) enum Rule {
     WrongMix,
     /// Ranks are not drawn as the chooser says: p < 1e-9, and a share off by 1 % of itself.
     WrongSkew,
-    /// A get found nothing although every record was loaded and none is ever deleted.
+    /// A get found nothing of a record that was certainly there.
     Misses,
     // QUALIFIED
     /// A rule had nothing to look at.
     NotChecked,
-    /// Values were not checked.
+    /// No value was checked.
     NotVerified,
     /// The records were not loaded by this run.
     NotLoaded,

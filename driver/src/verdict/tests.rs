@@ -35,6 +35,8 @@ pub(crate) fn good() -> Facts {
         loaded: true,
         verify: true,
         short_values: false,
+        misses_judged: true,
+        written: 40_000,
         checks: Checks {
             verified: 950_000,
             ..Checks::default()
@@ -149,10 +151,36 @@ fn misses_after_a_complete_load_invalidate() {
     provoke(Rule::Misses, &["6 gets found nothing"], |facts| {
         facts.checks.misses = 6;
     });
-    provoke(Rule::NotChecked, &["misses", "deletes records"], |facts| {
+    let deleting = |facts: &mut Facts| {
         facts.checks.misses = 6;
         facts.mix = "read=0.95,delete=0.05".parse().unwrap();
         (facts.counts.deletes, facts.counts.updates) = (50_000, 0);
+    };
+    // With deletes in the mix it depends on what is known of each record.
+    let mut judged = good();
+    deleting(&mut judged);
+    assert_eq!(judge(&judged), []);
+    provoke(Rule::Misses, &["2 gets found nothing"], |facts| {
+        deleting(facts);
+        facts.checks.lost = 2;
+    });
+    provoke(Rule::NotChecked, &["misses", "deletes records"], |facts| {
+        deleting(facts);
+        facts.misses_judged = false;
+    });
+    let mut old = good();
+    (old.loaded, old.checks.misses, old.checks.lost) = (false, 9, 1);
+    let rules = judge(&old)
+        .iter()
+        .map(|finding| finding.rule)
+        .collect::<Vec<_>>();
+    assert_eq!(rules, [Rule::Misses, Rule::NotLoaded]);
+}
+
+#[test]
+fn a_run_that_read_nothing_is_not_verified() {
+    provoke(Rule::NotVerified, &["none was read"], |facts| {
+        facts.checks.verified = 0;
     });
 }
 

@@ -30,16 +30,21 @@ pub(super) fn drawn(facts: &Facts) -> Extent {
 
 /// Gets of records that must be there.
 pub(super) fn certain_gets(facts: &Facts) -> Extent {
+    let gets = grouped(facts.counts.hits + facts.counts.misses);
     let deletes = facts.mix.share(Kind::Delete) > 0.0;
     match (facts.loaded, deletes) {
-        (false, _) => Extent::NotAsked("--no-load: what is missing may never have been there".into()),
-        (true, true) => Extent::Missing(
-            "The mix deletes records, so that a get that finds nothing may be right; look at the hit rate.".into(),
+        (_, true) if !facts.misses_judged => Extent::Missing(
+            "The mix deletes records, and whether a get that finds nothing is right is known of one client and \
+             up to 4,194,304 records only; look at the hit rate."
+                .into(),
         ),
-        (true, false) => {
-            let gets = facts.counts.hits + facts.counts.misses;
-            Extent::On(format!("{} gets of the window, every one", grouped(gets)))
-        }
+        (_, true) => Extent::On(format!(
+            "{gets} gets of the window, those of records that were certainly there"
+        )),
+        (false, false) => Extent::On(format!(
+            "{gets} gets of the window, those behind an acknowledged write of the same worker"
+        )),
+        (true, false) => Extent::On(format!("{gets} gets of the window, every one")),
     }
 }
 
@@ -115,20 +120,32 @@ pub(crate) fn skew_fault(sample: &SkewSample) -> Option<String> {
 
 pub(super) fn misses(facts: &Facts) -> Option<String> {
     let kept = facts.loaded && facts.mix.share(Kind::Delete) == 0.0;
-    let misses = facts.checks.misses;
+    let misses = match kept {
+        true => facts.checks.misses,
+        false => facts.checks.lost,
+    };
     let cause = match facts.checks.errors {
         0 => "the store loses records, or somebody else deletes them",
         _ => "what was refused is not there",
     };
-    (kept && misses > 0).then(|| {
+    (misses > 0).then(|| {
         format!(
-            "Every record is loaded and none is ever deleted, but {} gets found nothing; {cause}.",
-            grouped(misses)
+            "Every record that was loaded or written, and not deleted, must be found, but {} gets found nothing{}; \
+             {cause}.",
+            grouped(misses),
+            super::answers::examples(facts),
         )
     })
 }
 
 pub(super) fn not_verified(facts: &Facts) -> Option<String> {
+    if facts.verify && facts.checks.verified == 0 {
+        return Some(
+            "Every value that is read should be checked, but none was read, so that what the servers did is \
+             only known by their word; add gets to the mix."
+                .into(),
+        );
+    }
     (!facts.verify).then(|| {
         "Every value should be checked, but they were not (--no-verify), so wrong answers counted too; \
          leave the flag out."

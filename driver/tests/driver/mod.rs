@@ -87,6 +87,14 @@ impl Server {
 pub enum Lie {
     /// Acknowledges overwrites and keeps the first value.
     DropsOverwrites,
+    /// Acknowledges overwrites of the hottest 33 records, and keeps the first value.
+    FreezesTheHottest,
+    /// Acknowledges overwrites of all but the hottest 4,000 records, and keeps the first value.
+    FreezesTheColdest,
+    /// Acknowledges deletes, and does nothing.
+    DropsDeletes,
+    /// Answers a get of a deleted record with the first value that was deleted.
+    BringsDeletedBack,
     /// Answers a get in so many with a damaged value.
     DamagesValues,
     /// Answers a get in so many with nothing.
@@ -106,9 +114,22 @@ struct Liar {
     state: Mutex<LiarState>,
 }
 
+/// A lie that keeps the first value of a record.
+fn keeps(lie: Lie, key: &[u8]) -> bool {
+    let record: u64 = String::from_utf8_lossy(key).parse().unwrap();
+    match lie {
+        Lie::DropsOverwrites => true,
+        Lie::FreezesTheHottest => record < 33,
+        Lie::FreezesTheColdest => record >= 4_000,
+        _ => false,
+    }
+}
+
 #[derive(Default)]
 struct LiarState {
     store: HashMap<Vec<u8>, Vec<u8>>,
+    /// Values of deleted records, where they come back.
+    deleted: HashMap<Vec<u8>, Vec<u8>>,
     /// Operations so far.
     operations: u64,
 }
@@ -129,7 +150,11 @@ impl Engine for Liar {
         answers: &mut impl Answers,
         counters: &mut Counters,
     ) -> usize {
-        let LiarState { store, operations } = &mut *self.state.lock().unwrap();
+        let LiarState {
+            store,
+            deleted,
+            operations,
+        } = &mut *self.state.lock().unwrap();
         for (done, placed) in window.iter().enumerate() {
             *operations += 1;
             let lies = |lie| self.lie == lie && operations.is_multiple_of(LIE_ONE_IN);
@@ -137,7 +162,7 @@ impl Engine for Liar {
             let mut value = Vec::new();
             let answer = match placed.operation {
                 Operation::Get { .. } if lies(Lie::LosesKeys) => Answer::Missing,
-                Operation::Get { .. } => match store.get(&key) {
+                Operation::Get { .. } => match store.get(&key).or_else(|| deleted.get(&key)) {
                     None => Answer::Missing,
                     Some(stored) => {
                         value.clone_from(stored);
@@ -159,8 +184,13 @@ impl Engine for Liar {
             count(answer, counters);
             counters.puts += u64::from(answer == Answer::Stored && lies(Lie::Miscounts));
             match placed.operation {
-                Operation::Put { .. }
-                    if self.lie == Lie::DropsOverwrites && store.contains_key(&key) => {}
+                Operation::Put { .. } if keeps(self.lie, &key) && store.contains_key(&key) => {}
+                Operation::Delete { .. } if self.lie == Lie::DropsDeletes => {}
+                Operation::Delete { .. } if self.lie == Lie::BringsDeletedBack => {
+                    if let Some(value) = store.remove(&key) {
+                        deleted.entry(key).or_insert(value);
+                    }
+                }
                 Operation::Put { value, .. } => drop(store.insert(key, value.to_vec())),
                 Operation::Delete { .. } => drop(store.remove(&key)),
                 Operation::Get { .. } => {}

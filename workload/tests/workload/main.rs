@@ -4,6 +4,7 @@ mod distributions;
 mod expected;
 mod history;
 mod keys;
+mod presence;
 mod shares;
 mod simulation;
 mod skew;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use batchkv_workload::random::Random;
-use batchkv_workload::{Floor, Stamp, Witness};
+use batchkv_workload::{Floor, Stamp, Ticket, Witness};
 
 const RUN: u16 = 1;
 const WORKERS: usize = 3;
@@ -27,9 +27,9 @@ enum Store {
 }
 
 enum Ask {
-    Put(Stamp),
+    Put(Stamp, Ticket, Floor),
     Get(Floor),
-    Delete,
+    Delete(Ticket, Floor),
 }
 
 struct InFlight {
@@ -58,7 +58,7 @@ impl Simulation {
         Self {
             store,
             random: Random::new(&[seed]),
-            witnesses: (0..WORKERS).map(|w| Witness::new(RUN, w as u16)).collect(),
+            witnesses: (0..WORKERS).map(|_| Witness::new(RECORDS)).collect(),
             sequences: [0; WORKERS],
             values: (0..RECORDS)
                 .map(|record| (record, vec![Some(LOADED)]))
@@ -72,23 +72,21 @@ impl Simulation {
         let worker = self.random.below(WORKERS as u64) as usize;
         let record = self.random.below(RECORDS);
         let witness = &mut self.witnesses[worker];
+        let sequence = self.sequences[worker] + 1;
         let ask = match self.random.below(100) {
             0..40 => {
-                self.sequences[worker] += 1;
-                let sequence = self.sequences[worker];
-                witness.write_sent(record, sequence);
-                Ask::Put(Stamp {
+                let (ticket, floor) = (witness.begin(sequence), witness.write_sent(sequence));
+                let stamp = Stamp {
                     run: RUN,
                     writer: worker as u16,
                     sequence,
-                })
+                };
+                Ask::Put(stamp, ticket, floor)
             }
-            40..42 => {
-                witness.forget(record);
-                Ask::Delete
-            }
+            40..42 => Ask::Delete(witness.begin(sequence), witness.write_sent(sequence)),
             _ => Ask::Get(witness.read_sent(record)),
         };
+        self.sequences[worker] = sequence;
         self.in_flight.push(InFlight {
             worker,
             record,
@@ -104,9 +102,9 @@ impl Simulation {
         operation.took_effect = true;
         let values = self.values.entry(operation.record).or_default();
         match operation.ask {
-            Ask::Put(_) | Ask::Delete if self.store == Store::DropsWrites => {}
-            Ask::Put(stamp) => values.push(Some(stamp)),
-            Ask::Delete => values.push(None),
+            Ask::Put(..) | Ask::Delete(..) if self.store == Store::DropsWrites => {}
+            Ask::Put(stamp, ..) => values.push(Some(stamp)),
+            Ask::Delete(..) => values.push(None),
             Ask::Get(_) => {
                 let old = self.store == Store::ServesOldValues && self.random.below(50) == 0;
                 let age = if old { 20 } else { 0 };
@@ -122,23 +120,21 @@ impl Simulation {
         }
         let witness = &mut self.witnesses[operation.worker];
         match operation.ask {
-            Ask::Put(stamp) => witness.write_acknowledged(operation.record, stamp.sequence),
-            Ask::Delete => {}
+            Ask::Put(_, ticket, floor) | Ask::Delete(ticket, floor) => {
+                witness.write_acknowledged(operation.record, floor);
+                witness.end(ticket);
+            }
             Ask::Get(floor) => {
-                let judged = witness.read_answered(operation.record, floor, operation.answer);
-                self.alarms += u64::from(judged.is_err());
+                let stamp = operation.answer;
+                let writer = operation.worker as u16;
+                let wrong = stamp.is_some_and(|stamp| floor.forbids(RUN, writer, stamp));
+                self.alarms += u64::from(wrong);
             }
         }
     }
 
     fn abandon(&mut self, at: usize) {
-        let operation = &mut self.in_flight[at];
-        if let Ask::Put(_) = operation.ask
-            && !operation.abandoned
-        {
-            operation.abandoned = true;
-            self.witnesses[operation.worker].forget(operation.record);
-        }
+        self.in_flight[at].abandoned = true;
     }
 
     fn run(mut self, steps: u32) -> u64 {
@@ -146,7 +142,7 @@ impl Simulation {
             let at = self.random.below(IN_FLIGHT as u64) as usize;
             if at >= self.in_flight.len() {
                 self.send();
-            } else if self.random.below(1_000) == 0 {
+            } else if self.store == Store::Linearizable && self.random.below(1_000) == 0 {
                 self.abandon(at);
             } else if self.in_flight[at].took_effect {
                 self.answer(at);

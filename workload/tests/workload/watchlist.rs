@@ -1,6 +1,4 @@
-use batchkv_workload::{
-    Identity, Inserts, Options, Phase, Share, Spec, Stream, WatchList, Witness,
-};
+use batchkv_workload::{Identity, Inserts, Options, Phase, Share, Spec, Stream, WatchList};
 
 const DRAWS: u64 = 1_000_000;
 const HOTTEST: usize = 16;
@@ -34,7 +32,7 @@ fn the_share_is_what_the_chooser_gives_them() {
     for chooser in ["zipf", "ycsb", "uniform", "latest", "hotspot:0.2:0.8"] {
         for share in [0.01, 0.001] {
             let spec = spec(chooser, 100_000);
-            let list = WatchList::new(&spec, share, HOTTEST);
+            let list = WatchList::new(&spec, share, HOTTEST, 1);
             assert!(
                 list.share() <= share && list.len() >= 8,
                 "{chooser}: {list:?}"
@@ -51,19 +49,23 @@ fn the_share_is_what_the_chooser_gives_them() {
 }
 
 #[test]
-fn the_hottest_come_first_and_all_are_sampled() {
-    let list = WatchList::new(&spec("zipf", 1_000_000), 0.001, HOTTEST);
-    let expected: Vec<u64> = (0..)
-        .filter(|&r| Witness::is_sampled(r))
-        .take(HOTTEST)
-        .collect();
-    assert_eq!(list.hottest(), expected);
-    let listed: Vec<u64> = (0..1_000_000).filter(|&r| list.contains(r)).collect();
-    assert_eq!(listed.len(), list.len());
-    assert!(listed.iter().all(|&record| Witness::is_sampled(record)));
+fn the_sample_is_the_seeds_and_the_hottest_of_all_are_there() {
+    let spec = spec("zipf", 1_000_000);
+    let lists = [1, 2].map(|seed| WatchList::new(&spec, 0.001, HOTTEST, seed));
+    for list in &lists {
+        let hottest = list.hottest();
+        assert_eq!(
+            hottest[..HOTTEST / 2],
+            (0..HOTTEST as u64 / 2).collect::<Vec<_>>()
+        );
+        assert!(hottest.len() == HOTTEST && list.len() > 8, "{list:?}");
+    }
+    let both = (0..1_000_000).filter(|&r| lists.iter().all(|list| list.contains(r)));
+    let (both, len) = (both.count(), lists[0].len());
+    assert!(10 * both < len, "{both} of {len}");
 }
 
 #[test]
 fn too_small_a_share_has_no_record() {
-    assert!(WatchList::new(&spec("uniform", 1000), 1e-6, HOTTEST).is_empty());
+    assert!(WatchList::new(&spec("uniform", 1000), 1e-6, HOTTEST, 1).is_empty());
 }
