@@ -24,7 +24,7 @@ use crate::codec::{self, Malformed, RESERVE_BYTES_MAX, within};
 use crate::limits::{KEY_BYTES_MAX, OPERATIONS_PER_GROUP_MAX, PROPOSAL_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::streams::Sequence;
 use ahash::HashSet;
-use batchkv_protocol::Operation;
+use batchkv_protocol::{Key, Operation};
 use wincode::{SchemaRead, SchemaWrite};
 
 const FORMAT: u8 = 1;
@@ -157,23 +157,55 @@ impl<'a> WriteSet<'a> {
     pub fn of(operations: &[Operation<'a>]) -> Self {
         let mut set = Self::default();
         // From the back: a get is unrepeatable when its key was met among the writes.
-        let mut written = HashSet::default();
+        let mut written = Keys::default();
         for (position, operation) in operations.iter().enumerate().rev() {
-            let key = operation.key().bytes();
+            let key = operation.key();
             let write = match *operation {
                 Operation::Get { .. } if !written.contains(key) => continue,
-                Operation::Get { .. } => Write::Get { key },
-                Operation::Put { value, .. } => Write::Put { key, value },
-                Operation::Delete { .. } => Write::Delete { key },
+                Operation::Get { .. } => Write::Get { key: key.bytes() },
+                Operation::Put { value, .. } => {
+                    written.insert(key);
+                    Write::Put {
+                        key: key.bytes(),
+                        value,
+                    }
+                }
+                Operation::Delete { .. } => {
+                    written.insert(key);
+                    Write::Delete { key: key.bytes() }
+                }
             };
-            if !matches!(write, Write::Get { .. }) {
-                written.insert(key);
-            }
             set.writes.push(write);
             set.positions.push(position as u16);
         }
         set.writes.reverse();
         set.positions.reverse();
         set
+    }
+}
+
+/// A few keys that most others are not among, which one look at a word tells.
+#[derive(Debug, Default)]
+struct Keys<'a> {
+    keys: HashSet<&'a [u8]>,
+    /// A bit for each key's first bytes.
+    filter: u64,
+}
+
+impl<'a> Keys<'a> {
+    fn insert(&mut self, key: Key<'a>) {
+        self.filter |= Self::bit(key);
+        self.keys.insert(key.bytes());
+    }
+
+    #[inline]
+    fn contains(&self, key: Key<'a>) -> bool {
+        self.filter & Self::bit(key) != 0 && self.keys.contains(key.bytes())
+    }
+
+    /// The top bits of a product with the golden ratio's fraction depend on all bits of the word.
+    #[inline]
+    fn bit(key: Key<'_>) -> u64 {
+        1 << (key.word().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58)
     }
 }
