@@ -27,6 +27,7 @@ pub mod outcome;
 pub mod placement;
 pub mod proposal;
 pub mod streams;
+pub mod versions;
 
 pub use codec::Malformed;
 pub use directory::Directory;

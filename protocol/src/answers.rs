@@ -23,7 +23,7 @@ pub trait Answers {
     fn answer(&mut self, position: Position, answer: Answer<'_>) -> bool;
 
     /// Answers a get with a value of `value_bytes`, whose room is given to be filled in place, all of it; `None`
-    /// when there is no room.
+    /// when there is no room. Room that is shorter than the value is filled with the value's beginning.
     fn value(&mut self, position: Position, value_bytes: usize) -> Option<&mut [u8]>;
 
     /// Says whose value the answer just given is, so that a repeated one may be sent once: any number that is
