@@ -8,7 +8,9 @@
 use std::sync::Arc;
 
 use batchkv_protocol::request::GroupHeader;
-use batchkv_protocol::{Answer, Answers, Counters, Malformed, Ownership, Refusal};
+use batchkv_protocol::{
+    Answer, Answers, Counters, Malformed, Operation, Ownership, Refusal, RequestCursor,
+};
 use batchkv_store::{Engine, Placed, Usage};
 
 use crate::parked::ParkedGroup;
@@ -23,7 +25,17 @@ pub struct Group<'a> {
     /// The group's number in its request.
     pub number: u32,
     /// The operations' bytes, which were checked against every limit.
-    pub operations: &'a [u8],
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Group<'a> {
+    /// The operations, in their order.
+    pub fn operations(&self) -> impl Iterator<Item = Operation<'a>> + use<'a> {
+        let bytes = self.bytes;
+        let mut cursor = RequestCursor::of_group(self.header.operations, bytes.len());
+        // What was checked has no fault.
+        std::iter::from_fn(move || cursor.next_operation(bytes).ok().flatten())
+    }
 }
 
 /// What becomes of a group.
@@ -38,9 +50,13 @@ pub enum Ruling {
 }
 
 /// Executes groups of operations. Shared by all threads; static dispatch throughout.
+///
+/// Operations of one connection on one partition take effect in the order in which they came: clients rely on it for
+/// the operations of a batch. A session calls in that order; an executor that takes groups away keeps it, and rules
+/// no group [`Now`](Ruling::Now) while an earlier one of the same connection and partition waits.
 pub trait Executor: Send + Sync + 'static {
-    /// Says what becomes of a group that begins. Changes nothing: a group whose answers have no room
-    /// yet is ruled on again when it has begun to be read anew, but never once an operation of it was applied.
+    /// Says what becomes of a group, before its first operation is applied and never afterwards. It changes
+    /// nothing: what has to wait for room is ruled on again when there is some.
     fn rule(&self, group: &Group<'_>) -> Ruling;
 
     /// Applies operations of groups that were ruled [`Now`](Ruling::Now), as [`Engine::apply`] does.
@@ -85,7 +101,7 @@ pub trait Executor: Send + Sync + 'static {
         let mut window = scratch.take();
         loop {
             window.clear();
-            cursor.fill(self, group.operations, &mut window)?;
+            cursor.fill(self, group.bytes, &mut window)?;
             let applied = self.apply(&window, answers, counters);
             if window.is_empty() || applied < window.len() {
                 let all = window.is_empty();

@@ -8,7 +8,8 @@ use batchkv_telemetry::sample::process_memory_bytes;
 
 /// All figures of a moment.
 pub(crate) fn figures(now: &Snapshot) -> Vec<Metric> {
-    let mut figures = of_connections(now);
+    let mut figures = of_operations(now);
+    figures.extend(of_connections(now));
     figures.extend(of_the_store(now));
     figures
 }
@@ -17,8 +18,8 @@ fn metric(name: &'static str, help: &'static str, value: Value) -> Metric {
     Metric { name, help, value }
 }
 
-/// What came over connections, and what became of it.
-fn of_connections(now: &Snapshot) -> Vec<Metric> {
+/// What became of operations.
+fn of_operations(now: &Snapshot) -> Vec<Metric> {
     let counters = now.counters;
     let operations = vec![
         ("get", counters.gets),
@@ -30,9 +31,6 @@ fn of_connections(now: &Snapshot) -> Vec<Metric> {
         ("unknown_flag", now.unknown_flags),
         ("wrong_owner", counters.wrong_owner),
     ];
-    let closed = Closed::ALL.map(Closed::word).into_iter();
-    let closed = closed.zip(now.closed).collect();
-    let bytes = vec![("received", now.bytes_received), ("sent", now.bytes_sent)];
     vec![
         metric(
             "batchkv_server_operations",
@@ -49,6 +47,15 @@ fn of_connections(now: &Snapshot) -> Vec<Metric> {
             "Operations that were not executed",
             Value::Counters("reason", refused),
         ),
+    ]
+}
+
+/// The connections, and what moved over them.
+fn of_connections(now: &Snapshot) -> Vec<Metric> {
+    let bytes = vec![("received", now.bytes_received), ("sent", now.bytes_sent)];
+    let closed = Closed::ALL.map(Closed::word).into_iter();
+    let closed = closed.zip(now.closed).collect();
+    vec![
         metric(
             "batchkv_server_frames",
             "Complete frames that were used: requests, hellos and questions",

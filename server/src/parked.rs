@@ -49,7 +49,7 @@ impl Taken {
         Group {
             header: self.header,
             number: self.number,
-            operations: &self.bytes,
+            bytes: &self.bytes,
         }
     }
 }
@@ -193,7 +193,7 @@ impl Parking {
 
     /// Whether `group` keeps the bounds. One that finds nothing else parked always does.
     pub(crate) fn has_room(&self, group: &Group<'_>) -> bool {
-        let bytes = (group.operations.len() + GROUP_BYTES) as u64;
+        let bytes = (group.bytes.len() + GROUP_BYTES) as u64;
         let mine = self
             .mailbox
             .as_ref()
@@ -222,14 +222,14 @@ impl Parking {
             mailbox: mailbox.clone(),
             bytes: 0,
         };
-        charge.grow((group.operations.len() + GROUP_BYTES) as u64);
+        charge.grow((group.bytes.len() + GROUP_BYTES) as u64);
         ParkedGroup {
             client,
             taken: Taken {
                 request,
                 header: group.header,
                 number: group.number,
-                bytes: group.operations.into(),
+                bytes: group.bytes.into(),
                 read_at,
                 charge,
             },

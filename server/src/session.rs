@@ -357,7 +357,7 @@ impl Session {
                 self.answering.hand_on(turn, kept, cursor, head, is_last)
             }
             Completed::Execute(taken, cursor) => {
-                let body = taken.group().operations;
+                let body = taken.group().bytes;
                 self.answering
                     .execute(turn, body, cursor, head, || is_last)?
             }

@@ -71,7 +71,7 @@ impl WindowCursor {
     /// Before the first operation of `group`, which was ruled on already.
     pub(crate) fn of_group(group: &Group<'_>) -> Self {
         Self {
-            cursor: RequestCursor::of_group(group.header.operations, group.operations.len()),
+            cursor: RequestCursor::of_group(group.header.operations, group.bytes.len()),
             next: Position {
                 group: group.number,
                 operation: 0,
@@ -95,7 +95,7 @@ impl WindowCursor {
             Some(Held::Later(header)) => Some(Group {
                 header,
                 number: self.next.group,
-                operations: self.cursor.group_body(body),
+                bytes: self.cursor.group_body(body),
             }),
             _ => None,
         }
@@ -181,7 +181,7 @@ impl WindowCursor {
         Ok(Some(Group {
             header,
             number,
-            operations: self.cursor.group_body(body),
+            bytes: self.cursor.group_body(body),
         }))
     }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use batchkv_client::{Batch, Client, Options, Outcome};
 use batchkv_protocol::limits::{FRAME_BYTES_MAX, PARKED_BYTES_MAX};
-use batchkv_protocol::{Answer, Answers, Control, Counters, KeptAnswers, SendBuffer};
+use batchkv_protocol::{Answer, Answers, Control, Counters, KeptAnswers, Operation, SendBuffer};
 use batchkv_server::executor::{Executor, Group, Immediate, Ruling};
 use batchkv_server::parked::ParkedGroup;
 use batchkv_server::session::Scratch;
@@ -93,6 +93,9 @@ fn execute(store: &Immediate<Dashmap>, group: &ParkedGroup) -> (KeptAnswers, Cou
         &mut counters,
     );
     assert!(all.unwrap());
+    let gets = |operation: &Operation<'_>| matches!(operation, Operation::Get { .. });
+    let gets = group.group().operations().filter(gets).count();
+    assert_eq!(counters.gets, gets as u64);
     (kept, counters)
 }
 
