@@ -9,7 +9,7 @@
 mod common;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -118,6 +118,33 @@ fn an_output_that_is_full_does_not_end_the_service() {
     complaints.read_to_string(&mut rest).unwrap();
     assert!(!rest.contains("standard output"), "{rest}");
     assert_eq!(server.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn an_output_that_nobody_reads_does_not_stop_the_service() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut filler = writer.try_clone().unwrap();
+    // Keeps the pipe full until its reader goes.
+    let filling = std::thread::spawn(move || while filler.write_all(&[b'x'; 4096]).is_ok() {});
+    let mut server = Command::new(env!("CARGO_BIN_EXE_batchkv-server"))
+        .args(["--listen", "127.0.0.1:0"])
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut peer = Peer::greeted(address_of(server.id()));
+    assert_eq!(peer.put(b"k", b"v"), STORED);
+    let stop = ["-TERM", &server.id().to_string()];
+    assert!(Command::new("kill").args(stop).status().unwrap().success());
+    assert_eq!(peer.receive(), None);
+    drop(peer);
+    let mut complaints = String::new();
+    let mut stderr = server.stderr.take().unwrap();
+    stderr.read_to_string(&mut complaints).unwrap();
+    assert!(complaints.contains("nobody reads"), "{complaints}");
+    assert_eq!(server.wait().unwrap().code(), Some(1));
+    drop(reader);
+    filling.join().unwrap();
 }
 
 #[test]

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use batchkv_client::{Batch, Client, Options, Outcome};
 use batchkv_protocol::limits::{FRAME_BYTES_MAX, PARKED_BYTES_MAX};
 use batchkv_protocol::{Answer, Answers, Control, Counters, KeptAnswers, Operation, SendBuffer};
+use batchkv_server::config::Config;
 use batchkv_server::executor::{Executor, Group, Immediate, Ruling};
 use batchkv_server::parked::ParkedGroup;
 use batchkv_server::session::Scratch;
@@ -66,6 +67,10 @@ type Store = Arc<Immediate<Dashmap>>;
 
 /// A server whose groups come out of the receiver, and what they can be executed with.
 fn start(some_now: bool) -> (Running, Store, Receiver<ParkedGroup>) {
+    start_with(config(), some_now)
+}
+
+fn start_with(config: Config, some_now: bool) -> (Running, Store, Receiver<ParkedGroup>) {
     let (taken, groups) = mpsc::channel();
     let (made, store) = mpsc::channel();
     let executor = move |map: Arc<SharedMap>| {
@@ -79,7 +84,7 @@ fn start(some_now: bool) -> (Running, Store, Receiver<ParkedGroup>) {
         }
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = Running::start(listener, config(), executor);
+    let server = Running::start(listener, config, executor);
     (server, store.recv().unwrap(), groups)
 }
 
@@ -240,6 +245,49 @@ fn what_is_parked_is_bounded_and_read_on_when_it_is_answered() {
     let totals = server.stop();
     assert_eq!((totals.dropped, totals.parked_bytes), (0, 0));
     assert_eq!(totals.counters.puts, REQUESTS as u64);
+}
+
+#[test]
+fn a_connection_waits_for_the_groups_of_others_when_all_together_are_too_many() {
+    const BOUND: u64 = 1 << 20;
+    const VALUE_BYTES: usize = 10_000;
+    const REQUESTS: usize = 150;
+    let small = Config {
+        buffer_bytes_max: 4 * BOUND,
+        ..config()
+    };
+    let (server, store, groups) = start_with(small, false);
+    let snapshot = || server.handle.observer().snapshot();
+    let mut first = Peer::greeted(server.address);
+    let bytes = puts(&mut first, REQUESTS, &[1; VALUE_BYTES]);
+    let mut sender = first.stream.try_clone().unwrap();
+    let sending = std::thread::spawn(move || sender.write_all(&bytes));
+    let mut second = Peer::greeted(server.address);
+    let begin = Instant::now();
+    while snapshot().parked_bytes < BOUND - 2 * VALUE_BYTES as u64 {
+        assert!(begin.elapsed() < PATIENCE, "too little is parked");
+        std::thread::yield_now();
+    }
+    // One that has nothing parked is told of nothing but the others' end.
+    let bytes = puts(&mut second, 1, &[2; 2 * VALUE_BYTES]);
+    let answered = std::thread::spawn(move || {
+        second.send(&bytes);
+        second.answers(1)
+    });
+    for _ in 0..=REQUESTS {
+        let group = groups.recv_timeout(PATIENCE).unwrap();
+        assert!(snapshot().parked_bytes <= BOUND);
+        let (kept, counters) = execute(&store, &group);
+        group.answer(kept, counters);
+    }
+    assert_eq!(answered.join().unwrap(), [Answered::Other(Answer::Stored)]);
+    for _ in 0..REQUESTS {
+        assert_eq!(first.answers(1), [Answered::Other(Answer::Stored)]);
+    }
+    sending.join().unwrap().unwrap();
+    drop(first);
+    let totals = server.stop();
+    assert_eq!((totals.dropped, totals.parked_bytes), (0, 0));
 }
 
 #[test]
