@@ -63,6 +63,25 @@ impl Clock {
     }
 }
 
+/// How fast another clock goes against ours.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Rate {
+    /// Seconds that it gains on ours in each of ours.
+    pub(crate) gains: f64,
+    /// How far that may be off.
+    pub(crate) bound: f64,
+}
+
+impl Rate {
+    /// From two comparisons, `secs` apart by our clock; `None` when these are too close together.
+    pub(crate) fn between(first: Offset, last: Offset, secs: f64) -> Option<Self> {
+        (secs > 0.0).then(|| Self {
+            gains: (last.secs - first.secs) / secs,
+            bound: (first.bound_secs + last.bound_secs) / secs,
+        })
+    }
+}
+
 impl Offset {
     /// From one reading: when we asked, what the other said, when its answer came.
     pub(crate) fn reading(asked_secs: f64, said_secs: f64, answered_secs: f64) -> Self {
@@ -133,6 +152,17 @@ mod tests {
             offset(7.0, 1.0).back_to(offset(2.0, 0.5)),
             offset(-5.0, 1.5)
         );
+    }
+
+    #[test]
+    fn a_clock_of_double_speed_gains_a_second_in_each() {
+        let offset = |secs| Offset {
+            secs,
+            bound_secs: 0.01,
+        };
+        let rate = Rate::between(offset(5.0), offset(15.0), 10.0).unwrap();
+        assert_eq!((rate.gains, rate.bound), (1.0, 0.002));
+        assert_eq!(Rate::between(offset(5.0), offset(15.0), 0.0), None);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use procfs::net::{DeviceStatus, dev_status, snmp};
 use procfs::process::Process;
@@ -128,12 +129,15 @@ pub fn machine() -> u64 {
     u64::from_str_radix(&digits, 16).unwrap_or(0)
 }
 
-/// Since 1970, by this machine's clock.
+/// Since 1970, by a clock that never jumps: the machine's at the first call, then a steady one's.
 #[must_use]
 pub fn unix_time() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    static FIRST: OnceLock<(Instant, Duration)> = OnceLock::new();
+    let (first, unix) = FIRST.get_or_init(|| {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        (Instant::now(), unix.unwrap_or_default())
+    });
+    *unix + first.elapsed()
 }
 
 /// User, system, softirq and steal time of one core, or of all.

@@ -30,7 +30,7 @@ use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
-use crate::clock::{Clock, Offset, READINGS};
+use crate::clock::{Clock, Offset, READINGS, Rate};
 use crate::command::config::Membership;
 
 /// Longest line, in bytes.
@@ -107,6 +107,9 @@ pub(crate) struct Barrier {
     leads: bool,
     clock: Clock,
     offset: Offset,
+    /// The first comparison, and when that was by our clock.
+    first: Option<(f64, Offset)>,
+    rate: Option<Rate>,
 }
 
 #[derive(Debug)]
@@ -154,12 +157,20 @@ impl Barrier {
             leads: true,
             clock,
             offset: Offset::default(),
+            first: None,
+            rate: None,
         }
     }
 
     /// What to add to this client's times to get client 0's, as compared at the last meetings.
     pub(crate) fn offset(&self) -> Offset {
         self.offset
+    }
+
+    /// How fast client 0's clock goes against this client's, from the first meeting to the window's end;
+    /// `None` for client 0, and before.
+    pub(crate) fn rate(&self) -> Option<Rate> {
+        self.rate
     }
 
     /// Tells the others that a person ends this client.
@@ -253,6 +264,11 @@ impl Barrier {
         } else {
             self.tell(&format!("at {meeting}\n")).await;
             let offset = self.ask_time(meeting, limit).await?;
+            let secs = self.clock.now();
+            let (first_secs, first) = *self.first.get_or_insert((secs, offset));
+            if meeting == Meeting::Stopped {
+                self.rate = Rate::between(first, offset, secs - first_secs);
+            }
             self.offset = match meeting {
                 Meeting::Stopped => self.offset.covering(offset),
                 _ => offset,

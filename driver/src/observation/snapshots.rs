@@ -4,16 +4,19 @@ use batchkv_telemetry::{machine, threads_cpu};
 use serde::{Deserialize, Serialize};
 
 use super::status::{ServerStatus, StatusLine, busiest};
-use crate::clock::{Clock, Offset};
+use crate::clock::{Clock, Offset, Rate};
 
 /// The looks that were taken.
 #[derive(Debug)]
 pub(crate) struct Snapshots {
     clock: Clock,
     worker_name: &'static str,
+    hosts: Vec<String>,
     /// By server; `None` where one does not say.
     lines: Vec<Option<StatusLine>>,
     taken: Vec<Snapshot>,
+    /// Before the load and behind the window, when nothing else is asked: our time, and each server's clock.
+    compared: Vec<(f64, Vec<Option<ServerStatus>>)>,
 }
 
 #[derive(Debug)]
@@ -34,6 +37,10 @@ pub(crate) struct Told {
     pub(crate) busiest_thread: Option<f64>,
     /// What to add to the server's times to get those of these files.
     pub(crate) clock: Offset,
+    /// How fast its clock goes against the client's, from before the load to behind the window; null when it
+    /// was not compared at both ends.
+    #[serde(default)]
+    pub(crate) clock_rate: Option<Rate>,
 }
 
 impl Snapshots {
@@ -42,38 +49,57 @@ impl Snapshots {
         Self {
             clock,
             worker_name,
+            hosts: Vec::new(),
             lines: Vec::new(),
             taken: Vec::new(),
+            compared: Vec::new(),
         }
     }
 
     /// Makes the connections for asking; the servers are there, or were a moment ago.
     pub(crate) async fn connect(&mut self, hosts: &[String]) {
+        self.hosts = hosts.to_vec();
         for host in hosts {
             self.lines.push(StatusLine::open(host).await);
         }
     }
 
-    /// Snapshots at all threads. A server that does not answer is not asked again.
+    /// Compares the clocks, while nothing else is asked of the servers.
+    pub(crate) async fn compare_clocks(&mut self) {
+        let secs = self.clock.now();
+        let servers = self.ask().await;
+        self.compared.push((secs, servers));
+    }
+
+    /// Looks at all threads.
     pub(crate) async fn look(&mut self) {
         let secs = self.clock.now();
         let workers_cpu_secs = threads_cpu(self.worker_name);
-        let mut servers = Vec::with_capacity(self.lines.len());
-        for line in &mut self.lines {
-            let status = match line {
-                Some(asked) => asked.status(&self.clock).await,
-                None => None,
-            };
-            if status.is_none() {
-                *line = None;
-            }
-            servers.push(status);
-        }
+        let servers = self.ask().await;
         self.taken.push(Snapshot {
             secs,
             workers_cpu_secs,
             servers,
         });
+    }
+
+    /// Asks all servers. A connection that was lost meanwhile is made again.
+    async fn ask(&mut self) -> Vec<Option<ServerStatus>> {
+        let mut servers = Vec::with_capacity(self.lines.len());
+        for (line, host) in self.lines.iter_mut().zip(&self.hosts) {
+            let mut status = match line {
+                Some(asked) => asked.status(&self.clock).await,
+                None => None,
+            };
+            if status.is_none() && line.is_some() {
+                *line = StatusLine::open(host).await;
+                if let Some(asked) = line {
+                    status = asked.status(&self.clock).await;
+                }
+            }
+            servers.push(status);
+        }
+        servers
     }
 
     /// The part of the window, 0 to 1, that the busiest worker was busy; 0 without two looks.
@@ -88,25 +114,35 @@ impl Snapshots {
     /// What server `server` told; `offset` is of our clock to client 0's. What it told once stays said,
     /// also when it does not answer any more.
     pub(crate) fn told(&self, server: usize, offset: Offset) -> Option<Told> {
-        let mut said = self
-            .taken
-            .iter()
-            .filter_map(|taken| taken.servers.get(server)?.as_ref());
-        let (first, last) = (said.clone().next()?, said.next_back()?);
+        let clocks = self.compared.iter().map(|(_, servers)| servers);
+        let looks = self.taken.iter().map(|taken| &taken.servers);
+        let mut said = clocks
+            .chain(looks)
+            .filter_map(|servers| servers.get(server)?.as_ref());
+        let any = said.next()?;
         let window = self.window();
         let busiest_thread = window.and_then(|(before, after)| {
-            let (before, after) = (
-                before.servers[server].as_ref()?,
-                after.servers[server].as_ref()?,
-            );
-            after.busiest_since(before)
+            let before = before.servers[server].as_ref()?;
+            after.servers[server].as_ref()?.busiest_since(before)
         });
-        let known = last.machine != 0 && machine() != 0;
+        let known = any.machine != 0 && machine() != 0;
+        let ends = self.clock_ends(server);
+        let clock = ends.map_or(any.clock, |(first, last, _)| first.covering(last));
         Some(Told {
-            on_client_machine: known.then(|| last.machine == machine()),
+            on_client_machine: known.then(|| any.machine == machine()),
             busiest_thread,
-            clock: first.clock.covering(last.clock).back_to(offset),
+            clock: clock.back_to(offset),
+            clock_rate: ends.and_then(|(first, last, secs)| Rate::between(first, last, secs)),
         })
+    }
+
+    /// A server's clock at the first and the last comparison, and the seconds between by ours.
+    fn clock_ends(&self, server: usize) -> Option<(Offset, Offset, f64)> {
+        let [(begin, before), .., (end, after)] = self.compared.as_slice() else {
+            return None;
+        };
+        let (before, after) = (before.get(server)?.as_ref()?, after.get(server)?.as_ref()?);
+        Some((before.clock, after.clock, end - begin))
     }
 
     fn window(&self) -> Option<(&Snapshot, &Snapshot)> {

@@ -571,6 +571,7 @@ fn both_told(first: Option<Told>, second: Option<Told>) -> Option<Told> {
         on_client_machine: first.on_client_machine.max(second.on_client_machine),
         busiest_thread: busiest.reduce(f64::max),
         clock: first.clock,
+        clock_rate: first.clock_rate,
     })
 }
 

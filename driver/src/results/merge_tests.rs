@@ -324,6 +324,7 @@ fn all_nodes_are_on_the_clock_of_client_0() {
                     secs: -ahead_secs,
                     bound_secs: 0.001,
                 },
+                clock_rate: None,
             });
         }
         run.write_client(client, &results);

@@ -3,7 +3,7 @@
 use batchkv_telemetry::Series as Samples;
 use batchkv_workload::{Kind, SkewSample, fingerprint, presence};
 
-use crate::clock::{Clock, Offset};
+use crate::clock::{Clock, Offset, Rate};
 use crate::command::config::Config;
 use crate::command::verify::expected;
 use crate::history::check::{Linearizability, Testimony};
@@ -19,7 +19,9 @@ use crate::results::nodes::{NodeSeries, Role};
 use crate::results::series::Series;
 use crate::results::summary::{FORMAT_VERSION, Framing, Hottest, ServerFigures, Summary};
 use crate::run::board::Board;
-use crate::verdict::{Facts, Judgement, Node, ServerFacts, Verdict, judge, judge_node, judge_run};
+use crate::verdict::{
+    ClockFacts, Facts, Judgement, Node, ServerFacts, Verdict, judge, judge_node, judge_run,
+};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub(crate) struct Ending {
     pub(crate) start_unix_time: f64,
     /// This client's clock against that one.
     pub(crate) clock: Offset,
+    /// How fast that one goes against this client's.
+    pub(crate) clock_rate: Option<Rate>,
     pub(crate) own_clock: Clock,
     pub(crate) snapshots: Snapshots,
     /// What this machine used; `None` where the kernel does not count.
@@ -139,17 +143,17 @@ fn per_server(config: &Config, series: &Series, ending: &Ending) -> Vec<ServerFi
     parts
 }
 
-/// What the verdict snapshots at in this client.
+/// What the verdict looks at in this client.
 fn facts(config: &Config, board: &Board, servers: &[ServerFigures], ending: Ending) -> Facts {
     let mut checks = Checks::default();
     let mut examples = Vec::new();
     let mut accounts: Vec<Account> = Vec::new();
     let written = ending.workers.iter().map(|worker| worker.written).sum();
     let deletes = config.spec.mix().share(Kind::Delete) > 0.0;
-    for worker in ending.workers {
+    for worker in &ending.workers {
         checks.add(&worker.checks);
-        examples.extend(worker.examples);
-        accounts.extend(worker.accounts.into_iter().map(|(_, account)| account));
+        examples.extend(worker.examples.iter().cloned());
+        accounts.extend(worker.accounts.iter().map(|(_, account)| account.clone()));
     }
     let (counts, spec) = (board.counts(), &config.spec);
     let (client, tasks) = (config.member.client, config.tasks);
@@ -167,6 +171,7 @@ fn facts(config: &Config, board: &Board, servers: &[ServerFigures], ending: Endi
         checks,
         examples,
         accounts,
+        clocks: clocks(config, servers, &ending),
         failures: ending.failures,
         interrupted: ending.interrupted,
         offered: config.offer.map(|offer| board.offered(&offer)),
@@ -177,7 +182,23 @@ fn facts(config: &Config, board: &Board, servers: &[ServerFigures], ending: Endi
     }
 }
 
-/// What the verdict snapshots at.
+/// What is known of other clocks: the servers' and client 0's.
+fn clocks(config: &Config, servers: &[ServerFigures], ending: &Ending) -> Vec<ClockFacts> {
+    let told = |server: &ServerFigures| ClockFacts {
+        name: server.address.clone(),
+        bound_secs: server.told.map(|told| told.clock.bound_secs),
+        rate: server.told.and_then(|told| told.clock_rate),
+    };
+    let client_0 = ClockFacts {
+        name: "client 0".into(),
+        bound_secs: Some(ending.clock.bound_secs),
+        rate: ending.clock_rate,
+    };
+    let other = (config.member.client > 0).then_some(client_0);
+    servers.iter().map(told).chain(other).collect()
+}
+
+/// What the verdict looks at.
 fn server_facts(address: &str, told: Option<Told>) -> ServerFacts {
     ServerFacts {
         address: address.into(),

@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{sleep_until, timeout};
 
-use crate::clock::{Clock, Offset};
+use crate::clock::{Clock, Offset, Rate};
 use crate::command::config::{Config, ConfigError};
 use crate::load::control::{self, Command, WORKER_NAME};
 use crate::load::report::{Message, Report, WorkerTotals};
@@ -124,6 +124,7 @@ struct Run {
     clock: Clock,
     /// Of this client's clock to client 0's.
     offset: Offset,
+    clock_rate: Option<Rate>,
     snapshots: Snapshots,
     sampling: Sampling,
     board: Board,
@@ -154,6 +155,7 @@ impl Run {
             barrier: None,
             clock,
             offset: Offset::default(),
+            clock_rate: None,
             snapshots: Snapshots::new(clock, WORKER_NAME),
             sampling: Sampling::start(),
             board: Board::new(config.threads, config.hosts.len()),
@@ -187,6 +189,7 @@ impl Run {
             counted(threads, "worker thread"),
         ));
         self.snapshots.connect(&self.config.hosts).await;
+        self.snapshots.compare_clocks().await;
         Ok(())
     }
 
@@ -226,6 +229,7 @@ impl Run {
         let sent = end + catch_up.unwrap_or_default();
         self.all_done(Some(sent + DRAIN_TIME)).await;
         self.meet(Meeting::Stopped, MEETING_TIME).await;
+        self.snapshots.compare_clocks().await;
         self.read_back().await;
         if self.config.watch_list.is_some() {
             self.closing().await;
@@ -400,6 +404,7 @@ impl Run {
             }
         };
         self.offset = barrier.offset();
+        self.clock_rate = barrier.rate();
         match met {
             Ok(start) => {
                 self.barrier = Some(barrier);
@@ -443,6 +448,7 @@ impl Run {
             interrupted: self.interrupted,
             start_unix_time: start + self.offset.secs,
             clock: self.offset,
+            clock_rate: self.clock_rate,
             own_clock: self.clock,
             snapshots: self.snapshots,
             samples: self.sampling.finish().await,

@@ -4,6 +4,7 @@ use batchkv_telemetry::Usage;
 use batchkv_workload::{Bucket, Mix, SkewSample};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::clock::Rate;
 use crate::measured::counts::{Account, Checks, Counts, Offered};
 
 /// What is known of a client's run. It stands in the client's summary, so that whoever merges the files of
@@ -34,6 +35,8 @@ pub(crate) struct Facts {
     /// What failed, in sentences.
     pub(crate) failures: Vec<String>,
     pub(crate) interrupted: bool,
+    /// The servers' clocks, and client 0's.
+    pub(crate) clocks: Vec<ClockFacts>,
     /// Present where operations were to arrive at a rate.
     pub(crate) offered: Option<Offered>,
     /// Mean latency of an operation; `None` when nothing was measured.
@@ -71,6 +74,17 @@ pub(crate) struct Window {
     pub(crate) start_secs: f64,
     /// How far the start may be off.
     pub(crate) bound_secs: f64,
+}
+
+/// What a client learnt of another clock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ClockFacts {
+    /// Whose it is: an address, or `client 0`.
+    pub(crate) name: String,
+    /// How far the offset may be off over the run; `None` when it was not compared.
+    pub(crate) bound_secs: Option<f64>,
+    /// `None` when it was not compared at both ends.
+    pub(crate) rate: Option<Rate>,
 }
 
 /// What a client learnt of a server.

@@ -14,11 +14,13 @@
 //! answers     values, histories, refusals, unknown operations, counts of both sides
 //! workload    mix, skew, misses, what was not checked or loaded, offered rate
 //! steadiness  the seconds: long enough, steady, of all clients together; latencies that fit them
+//! clocks      how fast others go, and how far they are off
 //! resources   threads, machines, links, servers: what the figure is the limit of
 //! ```
 
 mod answers;
 mod check;
+mod clocks;
 mod facts;
 mod page;
 mod resources;
@@ -32,13 +34,13 @@ pub(crate) mod tests;
 pub(crate) use answers::counts_do_not_fit;
 use check::Check;
 pub(crate) use check::{Checked, Judgement, Outcome};
-pub(crate) use facts::{Facts, Node, RunFacts, ServerFacts, Window};
+pub(crate) use facts::{ClockFacts, Facts, Node, RunFacts, ServerFacts, Window};
 pub(crate) use page::{blind_spot, markdown as page};
 pub(crate) use rule::{Finding, Rule, Verdict, verdict_of};
 pub(crate) use workload::skew_fault;
 
 /// What is looked at in each client.
-const CLIENT_RULES: [Check<Facts>; 20] = [
+const CLIENT_RULES: [Check<Facts>; 22] = [
     Check::new(Rule::Failed, answers::programs, answers::failures),
     Check::new(
         Rule::NothingMeasured,
@@ -58,6 +60,8 @@ const CLIENT_RULES: [Check<Facts>; 20] = [
         answers::whole_connections,
         answers::counts_not_told,
     ),
+    Check::new(Rule::ClockRates, clocks::compared, clocks::clock_rates),
+    Check::new(Rule::ClocksUnsure, clocks::offsets, clocks::clocks_unsure),
     Check::new(Rule::WrongMix, answers::operations, workload::wrong_mix),
     Check::new(Rule::WrongSkew, workload::drawn, workload::wrong_skew),
     Check::new(Rule::Misses, workload::certain_gets, workload::misses),

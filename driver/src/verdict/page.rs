@@ -26,7 +26,7 @@ const fn row(rule: Rule, when: &'static str, remedy: &'static str, blind: &'stat
 const NOTHING: &str = "nothing";
 
 /// All rules, in their order.
-const PAGE: [Row; 32] = [
+const PAGE: [Row; 34] = [
     row(
         Rule::Failed,
         "a client or server failed; results are missing or differ",
@@ -74,6 +74,12 @@ const PAGE: [Row; 32] = [
         "a server does not tell its counts of a connection that was not lost",
         "the server's log",
         NOTHING,
+    ),
+    row(
+        Rule::ClockRates,
+        "a server's or another client's steady clock gains or loses more than 0.1 % against the client's, beyond what the comparison leaves open",
+        "both machines' clocks",
+        "clocks that are wrong alike",
     ),
     row(
         Rule::WindowsApart,
@@ -143,6 +149,12 @@ const PAGE: [Row; 32] = [
         "in the window less was answered than was to arrive, by more than 1 % and 4/sqrt(N); the cause is that of the longer waits",
         "lower the rate",
         "less than that",
+    ),
+    row(
+        Rule::ClocksUnsure,
+        "the offset of another clock is known to no better than 10 ms over the run",
+        "the network, both clocks",
+        NOTHING,
     ),
     row(
         Rule::DroppedArrivals,

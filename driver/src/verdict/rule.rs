@@ -44,6 +44,8 @@ pub(crate) enum Rule {
     CountsDoNotFit,
     /// A server did not tell what it executed, although its connection was whole.
     CountsNotTold,
+    /// A clock gains or loses more than a thousandth of a second in each.
+    ClockRates,
     /// The clients did not measure the same seconds.
     WindowsApart,
     /// A kind's share is off by more than 0.1 points and six standard deviations.
@@ -73,6 +75,8 @@ pub(crate) enum Rule {
     LatencyDoesNotFit,
     /// The offered rate was missed by more than 1 % and 4 / sqrt(N).
     RateMissed,
+    /// A clock's offset is known to no better than 10 ms.
+    ClocksUnsure,
     /// Arrivals of an open loop had no answer as long as was waited.
     DroppedArrivals,
     /// More than a tenth of an open loop's latency is the client's own lateness.

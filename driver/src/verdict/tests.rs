@@ -2,6 +2,7 @@ use batchkv_telemetry::Usage;
 use batchkv_workload::{Options, SkewSample, Spec};
 
 use super::*;
+use crate::clock::Rate;
 use crate::measured::counts::{Account, Checks, Counts, Kinds, Offered};
 
 fn judge(facts: &Facts) -> Vec<Finding> {
@@ -50,6 +51,7 @@ pub(crate) fn good() -> Facts {
         }],
         failures: Vec::new(),
         interrupted: false,
+        clocks: vec![clock(0.00001, 0.00005)],
         offered: None,
         latency_mean_us: Some(1_000.0),
         repeated_answers: false,
@@ -60,6 +62,40 @@ pub(crate) fn good() -> Facts {
             busiest_thread: Some(0.85),
         }],
     }
+}
+
+/// A server's clock.
+fn clock(gains: f64, bound: f64) -> ClockFacts {
+    ClockFacts {
+        name: "a:1".into(),
+        bound_secs: Some(0.0005),
+        rate: Some(Rate { gains, bound }),
+    }
+}
+
+#[test]
+fn clocks_that_do_not_go_alike_invalidate() {
+    // A client's clock of half speed doubles its figure.
+    provoke(Rule::ClockRates, &["a:1", "goes 2.0000 s"], |facts| {
+        facts.clocks[0] = clock(1.0, 0.01);
+    });
+    provoke(Rule::ClockRates, &["goes 0.9980 s"], |facts| {
+        facts.clocks[0] = clock(-0.002, 0.0005);
+    });
+    // What the comparison leaves open is no fault.
+    let mut unsure = good();
+    unsure.clocks[0] = clock(0.002, 0.0011);
+    assert_eq!(judge(&unsure), []);
+    provoke(Rule::NotChecked, &["clock-rates", "a:1"], |facts| {
+        facts.clocks[0].rate = None;
+    });
+}
+
+#[test]
+fn clocks_that_are_hardly_known_qualify() {
+    provoke(Rule::ClocksUnsure, &["a:1", "within 12 ms"], |facts| {
+        facts.clocks[0].bound_secs = Some(0.012);
+    });
 }
 
 /// Judges the good run with one change.
