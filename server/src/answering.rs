@@ -60,13 +60,14 @@ pub(crate) struct Answering {
 
 impl Answering {
     /// Executes the operations of `body` from where `cursor` stands, over as many answer frames as the output
-    /// takes. At the end `is_last` says whether the request has no more answers to come.
-    pub(crate) fn execute(
+    /// takes; those of a group that was taken away with its `resumption`. At the end `is_last` says whether the request has no more answers to come.
+    pub(crate) fn execute<X: Executor>(
         &mut self,
-        turn: &mut Turn<'_, impl Executor>,
+        turn: &mut Turn<'_, X>,
         body: &[u8],
         cursor: &mut WindowCursor,
         head: Head,
+        resumption: Option<&X::Resumption>,
         is_last: impl FnOnce() -> bool,
     ) -> Result<Stop, Malformed> {
         let mut window = turn.scratch.take();
@@ -89,9 +90,11 @@ impl Answering {
                     finish(writer, is_last(), head, clock);
                     break Stop::End;
                 }
-                let applied = turn
-                    .executor
-                    .apply(&window, &mut writer, &mut self.counters);
+                let (executor, counters) = (turn.executor, &mut self.counters);
+                let applied = match resumption {
+                    None => executor.apply(&window, &mut writer, counters),
+                    Some(resumption) => executor.resume(resumption, &window, &mut writer, counters),
+                };
                 let fits = applied == window.len();
                 if !fits {
                     *cursor = start;

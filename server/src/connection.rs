@@ -74,10 +74,10 @@ impl From<io::Error> for End {
     }
 }
 
-struct Connection<'a, X> {
+struct Connection<'a, X: Executor> {
     context: &'a Context<X>,
     stream: TcpStream,
-    session: Session,
+    session: Session<X::Resumption>,
     /// There when the client has said who it is.
     client: Option<ClientMark>,
     /// There where the client is told of maps.

@@ -55,6 +55,9 @@ pub enum Ruling {
 /// the operations of a batch. A session calls in that order; an executor that takes groups away keeps it, and rules
 /// no group [`Now`](Ruling::Now) while an earlier one of the same connection and partition waits.
 pub trait Executor: Send + Sync + 'static {
+    /// What a group that was taken away is executed with when it comes back: outcomes of its writes, say.
+    type Resumption: Send + 'static;
+
     /// Says what becomes of a group, before its first operation is applied and never afterwards. It changes
     /// nothing: what has to wait for room is ruled on again when there is some.
     fn rule(&self, group: &Group<'_>) -> Ruling;
@@ -70,7 +73,19 @@ pub trait Executor: Send + Sync + 'static {
         Self: Sized;
 
     /// Takes a group that was ruled [`Later`](Ruling::Later). May complete it from any thread, and at once.
-    fn submit(&self, group: ParkedGroup);
+    fn submit(&self, group: ParkedGroup<Self::Resumption>);
+
+    /// As [`apply`](Self::apply), with operations of a group that was taken away and has been
+    /// [resumed](ParkedGroup::resume).
+    fn resume(
+        &self,
+        resumption: &Self::Resumption,
+        window: &[Placed<'_>],
+        answers: &mut impl Answers,
+        counters: &mut Counters,
+    ) -> usize
+    where
+        Self: Sized;
 
     /// Records and memory.
     fn usage(&self) -> Usage;
@@ -149,6 +164,8 @@ pub fn owner_check(group: &GroupHeader, known: Option<Ownership>, server_index: 
 }
 
 impl<E: Engine> Executor for Immediate<E> {
+    type Resumption = ();
+
     #[inline]
     fn rule(&self, group: &Group<'_>) -> Ruling {
         let known = self.map.live().ownership(group.header.partition);
@@ -165,8 +182,19 @@ impl<E: Engine> Executor for Immediate<E> {
         self.engine.apply(window, answers, counters)
     }
 
+    /// Never asked to, since it rules no group later.
     fn submit(&self, group: ParkedGroup) {
-        group.execute();
+        group.resume(());
+    }
+
+    fn resume(
+        &self,
+        (): &(),
+        window: &[Placed<'_>],
+        answers: &mut impl Answers,
+        counters: &mut Counters,
+    ) -> usize {
+        self.apply(window, answers, counters)
     }
 
     fn usage(&self) -> Usage {

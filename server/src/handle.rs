@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use batchkv_store::Usage;
+
 use crate::budget::Budget;
-use crate::executor::Executor;
 use crate::shared_map::SharedMap;
 use crate::stats::{Snapshot, Stats};
 
@@ -37,7 +38,7 @@ impl Handle {
 #[derive(Clone)]
 pub struct Observer {
     pub(crate) stats: Arc<Stats>,
-    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) usage: Arc<dyn Fn() -> Usage + Send + Sync>,
     pub(crate) budget: Arc<Budget>,
 }
 
@@ -46,7 +47,7 @@ impl Observer {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
-            usage: self.executor.usage(),
+            usage: (self.usage)(),
             parked_bytes: self.budget.parked_bytes(),
             ..self.stats.snapshot()
         }

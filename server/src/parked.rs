@@ -3,7 +3,7 @@
 //! ```text
 //!  connection's thread                                      any thread
 //!  Session --- ParkedGroup (owns the group's bytes) --->    Executor::submit
-//!     ^                                                         |  answer / execute / dropped
+//!     ^                                                         |  answer / resume / dropped
 //!     '---- Mailbox: a queue, and a bell that wakes it <--------'
 //! ```
 //!
@@ -24,27 +24,28 @@ use crate::budget::Budget;
 use crate::executor::Group;
 
 /// A group that an executor took away. It is completed once, by [`answer`](Self::answer) or
-/// [`execute`](Self::execute); one that is dropped ends its connection, because nobody knows what became of it.
+/// [`resume`](Self::resume); one that is dropped ends its connection, because nobody knows what became of it. `R`
+/// is the executor's [`Resumption`](crate::executor::Executor::Resumption).
 #[derive(Debug)]
-pub struct ParkedGroup {
+pub struct ParkedGroup<R = ()> {
     client: [u8; 16],
-    taken: Taken,
-    reply: Reply,
+    taken: Taken<R>,
+    reply: Reply<R>,
 }
 
 /// What a parked group and its completion have in common.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct Taken<R> {
     pub(crate) request: u64,
     header: GroupHeader,
     number: u32,
     bytes: Box<[u8]>,
     /// When its frame's last byte was read.
     pub(crate) read_at: Option<Instant>,
-    charge: ParkedCharge,
+    charge: ParkedCharge<R>,
 }
 
-impl Taken {
+impl<R> Taken<R> {
     pub(crate) fn group(&self) -> Group<'_> {
         Group {
             header: self.header,
@@ -56,22 +57,22 @@ impl Taken {
 
 /// What came of a parked group.
 #[derive(Debug)]
-pub(crate) enum Completion {
-    Answered(Taken, KeptAnswers, Counters),
-    Execute(Taken),
+pub(crate) enum Completion<R> {
+    Answered(Taken<R>, KeptAnswers, Counters),
+    Resumed(Taken<R>, R),
     /// Nobody knows, of a group of this request.
     Abandoned(u64),
 }
 
 /// Tells the connection, whatever happens.
 #[derive(Debug)]
-struct Reply {
-    mailbox: Arc<Mailbox>,
+struct Reply<R> {
+    mailbox: Arc<Mailbox<R>>,
     /// Of which request a group is lost if nothing is told.
     owed: Option<u64>,
 }
 
-impl ParkedGroup {
+impl<R> ParkedGroup<R> {
     /// The group: header, number and operations.
     #[must_use]
     pub fn group(&self) -> Group<'_> {
@@ -92,20 +93,22 @@ impl ParkedGroup {
         self.reply.tell(completion);
     }
 
-    /// Has the connection's thread execute the group now, straight into its answers, whoever owns the partition.
-    pub fn execute(self) {
-        self.reply.tell(Completion::Execute(self.taken));
+    /// Has the connection's thread execute the group now with [`Executor::resume`](crate::executor::Executor::resume),
+    /// straight into its answers, whoever owns the partition. Values then wait nowhere. `resumption` is dropped when
+    /// the whole group is answered, or never will be.
+    pub fn resume(self, resumption: R) {
+        self.reply.tell(Completion::Resumed(self.taken, resumption));
     }
 }
 
-impl Reply {
-    fn tell(mut self, completion: Completion) {
+impl<R> Reply<R> {
+    fn tell(mut self, completion: Completion<R>) {
         self.owed = None;
         self.mailbox.post(completion);
     }
 }
 
-impl Drop for Reply {
+impl<R> Drop for Reply<R> {
     fn drop(&mut self) {
         if let Some(request) = self.owed {
             self.mailbox.post(Completion::Abandoned(request));
@@ -115,16 +118,16 @@ impl Drop for Reply {
 
 /// Where one connection's groups are completed.
 #[derive(Debug)]
-pub(crate) struct Mailbox {
+struct Mailbox<R> {
     /// `None` when the connection is gone.
-    arrived: Mutex<Option<VecDeque<Completion>>>,
+    arrived: Mutex<Option<VecDeque<Completion<R>>>>,
     bell: Notify,
     parked_bytes: AtomicU64,
     budget: Arc<Budget>,
 }
 
-impl Mailbox {
-    fn post(&self, completion: Completion) {
+impl<R> Mailbox<R> {
+    fn post(&self, completion: Completion<R>) {
         let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(queue) = arrived.as_mut() {
             queue.push_back(completion);
@@ -133,7 +136,7 @@ impl Mailbox {
         }
     }
 
-    fn pop(&self) -> Option<Completion> {
+    fn pop(&self) -> Option<Completion<R>> {
         let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
         arrived.as_mut()?.pop_front()
     }
@@ -149,12 +152,12 @@ impl Mailbox {
 
 /// A parked group's part of the bounds, given back when it goes.
 #[derive(Debug)]
-struct ParkedCharge {
-    mailbox: Arc<Mailbox>,
+struct ParkedCharge<R> {
+    mailbox: Arc<Mailbox<R>>,
     bytes: u64,
 }
 
-impl ParkedCharge {
+impl<R> ParkedCharge<R> {
     /// What is there already is counted, whatever the bounds say.
     fn grow(&mut self, bytes: u64) {
         self.bytes += bytes;
@@ -165,7 +168,7 @@ impl ParkedCharge {
     }
 }
 
-impl Drop for ParkedCharge {
+impl<R> Drop for ParkedCharge<R> {
     fn drop(&mut self) {
         let Self { mailbox, bytes } = self;
         mailbox.parked_bytes.fetch_sub(*bytes, Ordering::Relaxed);
@@ -175,15 +178,15 @@ impl Drop for ParkedCharge {
 
 /// One connection's side: parks groups and takes their completions. Holds nothing before the first.
 #[derive(Debug)]
-pub(crate) struct Parking {
+pub(crate) struct Parking<R> {
     budget: Arc<Budget>,
-    mailbox: Option<Arc<Mailbox>>,
+    mailbox: Option<Arc<Mailbox<R>>>,
 }
 
 /// What a parked group takes beside its operations, and what an executor keeps of it, in bytes.
 const GROUP_BYTES: usize = 256;
 
-impl Parking {
+impl<R> Parking<R> {
     pub(crate) fn new(budget: Arc<Budget>) -> Self {
         Self {
             budget,
@@ -208,7 +211,7 @@ impl Parking {
         request: u64,
         client: [u8; 16],
         read_at: Option<Instant>,
-    ) -> ParkedGroup {
+    ) -> ParkedGroup<R> {
         let budget = &self.budget;
         let mailbox = self.mailbox.get_or_insert_with(|| {
             Arc::new(Mailbox {
@@ -242,12 +245,12 @@ impl Parking {
 
     /// The next completion.
     #[inline]
-    pub(crate) fn next(&self) -> Option<Completion> {
+    pub(crate) fn next(&self) -> Option<Completion<R>> {
         self.mailbox.as_ref()?.pop()
     }
 
     /// Ready when a group was completed since the last time. While there is no group it never is.
-    pub(crate) fn completed(&self) -> impl Future<Output = ()> + use<> {
+    pub(crate) fn completed(&self) -> impl Future<Output = ()> + use<R> {
         let mailbox = self.mailbox.clone();
         async move {
             match mailbox {
@@ -258,7 +261,7 @@ impl Parking {
     }
 }
 
-impl Drop for Parking {
+impl<R> Drop for Parking<R> {
     fn drop(&mut self) {
         if let Some(mailbox) = &self.mailbox {
             mailbox.close();

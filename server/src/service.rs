@@ -80,7 +80,10 @@ pub async fn serve_with<X: Executor>(
     let budget = Arc::new(Budget::new(config.buffer_bytes_max));
     let observer = Observer {
         stats: stats.clone(),
-        executor: executor.clone(),
+        usage: {
+            let executor = executor.clone();
+            Arc::new(move || executor.usage())
+        },
         budget: budget.clone(),
     };
     let identity = Arc::new(Identity {

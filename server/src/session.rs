@@ -43,9 +43,9 @@ pub enum Progress {
     Failed,
 }
 
-/// One connection's conversation; see the module.
+/// One connection's conversation; see the module. `R` is its executor's [`Resumption`](Executor::Resumption).
 #[derive(Debug)]
-pub struct Session {
+pub struct Session<R = ()> {
     identity: Arc<Identity>,
     /// There when the hello has come.
     greeted: Option<Greeted>,
@@ -60,9 +60,9 @@ pub struct Session {
     unparked: Vec<Unparked>,
     requests: Requests,
     current: Option<CurrentFrame>,
-    parking: Parking,
+    parking: Parking<R>,
     /// The parked group that is being answered.
-    completed: Option<Completed>,
+    completed: Option<Completed<R>>,
     /// The version of the map that the client was sent last.
     map_version: u64,
 }
@@ -77,9 +77,9 @@ struct CurrentFrame {
 
 /// A parked group that is being answered.
 #[derive(Debug)]
-enum Completed {
-    Answered(Taken, KeptAnswers, KeptCursor),
-    Execute(Taken, WindowCursor),
+enum Completed<R> {
+    Answered(Taken<R>, KeptAnswers, KeptCursor),
+    Resumed(Taken<R>, R, WindowCursor),
 }
 
 /// What a step of a session came to.
@@ -92,7 +92,7 @@ enum Step {
     Blocked,
 }
 
-impl Session {
+impl<R> Session<R> {
     /// A session that waits for a hello. What it parks counts in `budget`.
     #[must_use]
     pub fn new(identity: Arc<Identity>, budget: Arc<Budget>) -> Self {
@@ -184,7 +184,7 @@ impl Session {
     }
 
     /// Ready when a parked group was completed since the last time.
-    pub fn completed(&self) -> impl Future<Output = ()> + use<> {
+    pub fn completed(&self) -> impl Future<Output = ()> + use<R> {
         self.parking.completed()
     }
 
@@ -192,7 +192,7 @@ impl Session {
     /// until the input runs out or more than half a frame waits there.
     pub fn advance(
         &mut self,
-        executor: &impl Executor,
+        executor: &impl Executor<Resumption = R>,
         scratch: &mut Scratch,
         input: &mut ReceiveBuffer,
         out: &mut SendBuffer,
@@ -224,7 +224,7 @@ impl Session {
     /// Answers a completed group, or uses one frame, or a part of one of them.
     fn step(
         &mut self,
-        turn: &mut Turn<'_, impl Executor>,
+        turn: &mut Turn<'_, impl Executor<Resumption = R>>,
         input: &mut ReceiveBuffer,
     ) -> Result<Step, Fault> {
         if self.has_parked() && self.answer_completed(turn)? {
@@ -271,7 +271,7 @@ impl Session {
     /// Answers as much of a request frame as the output takes.
     fn request(
         &mut self,
-        turn: &mut Turn<'_, impl Executor>,
+        turn: &mut Turn<'_, impl Executor<Resumption = R>>,
         body: &[u8],
         greeted: Greeted,
     ) -> Result<Step, Fault> {
@@ -292,7 +292,8 @@ impl Session {
                 last && !is_late
             };
             let cursor = &mut current.cursor;
-            match self.answering.execute(turn, body, cursor, head, is_last)? {
+            let answering = &mut self.answering;
+            match answering.execute(turn, body, cursor, head, None, is_last)? {
                 Stop::End => return Ok(Step::Done),
                 Stop::Full => {
                     self.current = Some(current);
@@ -324,7 +325,12 @@ impl Session {
 
     /// Has the group in front of the cursor taken away; `false` when the bounds have no room for it.
     #[cold]
-    fn park(&mut self, executor: &impl Executor, body: &[u8], current: &mut CurrentFrame) -> bool {
+    fn park(
+        &mut self,
+        executor: &impl Executor<Resumption = R>,
+        body: &[u8],
+        current: &mut CurrentFrame,
+    ) -> bool {
         let Some(group) = current.cursor.later(body) else {
             return true;
         };
@@ -341,11 +347,14 @@ impl Session {
 
     /// Answers of what was parked as much as the output takes; `false` when nothing was completed.
     #[cold]
-    fn answer_completed(&mut self, turn: &mut Turn<'_, impl Executor>) -> Result<bool, Fault> {
+    fn answer_completed(
+        &mut self,
+        turn: &mut Turn<'_, impl Executor<Resumption = R>>,
+    ) -> Result<bool, Fault> {
         let Some(mut completed) = self.next_completed()? else {
             return Ok(false);
         };
-        let (Completed::Answered(taken, ..) | Completed::Execute(taken, _)) = &completed;
+        let (Completed::Answered(taken, ..) | Completed::Resumed(taken, ..)) = &completed;
         let id = taken.request;
         let head = Head {
             id,
@@ -356,10 +365,10 @@ impl Session {
             Completed::Answered(_, kept, cursor) => {
                 self.answering.hand_on(turn, kept, cursor, head, is_last)
             }
-            Completed::Execute(taken, cursor) => {
+            Completed::Resumed(taken, resumption, cursor) => {
                 let body = taken.group().bytes;
-                self.answering
-                    .execute(turn, body, cursor, head, || is_last)?
+                let answering = &mut self.answering;
+                answering.execute(turn, body, cursor, head, Some(resumption), || is_last)?
             }
         };
         match stop {
@@ -370,7 +379,7 @@ impl Session {
     }
 
     /// The parked group that is to be answered next, or further.
-    fn next_completed(&mut self) -> Result<Option<Completed>, Fault> {
+    fn next_completed(&mut self) -> Result<Option<Completed<R>>, Fault> {
         if let Some(completed) = self.completed.take() {
             return Ok(Some(completed));
         }
@@ -384,9 +393,9 @@ impl Session {
                 let cursor = KeptCursor::default();
                 Ok(Some(Completed::Answered(taken, kept, cursor)))
             }
-            Some(Completion::Execute(taken)) => {
+            Some(Completion::Resumed(taken, resumption)) => {
                 let cursor = WindowCursor::of_group(&taken.group());
-                Ok(Some(Completed::Execute(taken, cursor)))
+                Ok(Some(Completed::Resumed(taken, resumption, cursor)))
             }
             Some(Completion::Abandoned(request)) => Err(Fault::Abandoned(request)),
         }

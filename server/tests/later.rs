@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use batchkv_client::{Batch, Client, Options, Outcome};
 use batchkv_protocol::limits::{FRAME_BYTES_MAX, PARKED_BYTES_MAX};
-use batchkv_protocol::{Answer, Answers, Control, Counters, KeptAnswers, Operation, SendBuffer};
+use batchkv_protocol::{
+    Answer, Answers, Control, Counters, KeptAnswers, Operation, Position, SendBuffer,
+};
 use batchkv_server::config::Config;
 use batchkv_server::executor::{Executor, Group, Immediate, Ruling};
 use batchkv_server::parked::ParkedGroup;
@@ -27,14 +29,20 @@ use batchkv_workload::random::Random;
 use common::running::{Running, config, runtime};
 use common::{Answered, PATIENCE, Peer};
 
+/// What became of a group's writes, by operation; the others are executed when the group is resumed.
+type Outcomes = Vec<Option<Answer<'static>>>;
+type Parked = ParkedGroup<Outcomes>;
+
 /// Takes groups away, all but those of every third partition where that is wanted.
 struct Later {
     store: Arc<Immediate<Dashmap>>,
-    taken: Mutex<Sender<ParkedGroup>>,
+    taken: Mutex<Sender<Parked>>,
     some_now: bool,
 }
 
 impl Executor for Later {
+    type Resumption = Outcomes;
+
     fn rule(&self, group: &Group<'_>) -> Ruling {
         match self.store.rule(group) {
             Ruling::Now if !self.some_now || !group.header.partition.is_multiple_of(3) => {
@@ -53,9 +61,23 @@ impl Executor for Later {
         self.store.apply(window, answers, counters)
     }
 
-    fn submit(&self, group: ParkedGroup) {
+    fn submit(&self, group: Parked) {
         // Where nobody takes it, it is dropped.
         let _ = self.taken.lock().unwrap().send(group);
+    }
+
+    fn resume(
+        &self,
+        outcomes: &Outcomes,
+        window: &[Placed<'_>],
+        answers: &mut impl Answers,
+        counters: &mut Counters,
+    ) -> usize {
+        let fits = |placed: &&Placed<'_>| match outcomes.get(placed.position.operation as usize) {
+            Some(Some(answer)) => answers.answer(placed.position, *answer),
+            _ => self.apply(&[**placed], answers, counters) == 1,
+        };
+        window.iter().take_while(fits).count()
     }
 
     fn usage(&self) -> Usage {
@@ -66,11 +88,11 @@ impl Executor for Later {
 type Store = Arc<Immediate<Dashmap>>;
 
 /// A server whose groups come out of the receiver, and what they can be executed with.
-fn start(some_now: bool) -> (Running, Store, Receiver<ParkedGroup>) {
+fn start(some_now: bool) -> (Running, Store, Receiver<Parked>) {
     start_with(config(), some_now)
 }
 
-fn start_with(config: Config, some_now: bool) -> (Running, Store, Receiver<ParkedGroup>) {
+fn start_with(config: Config, some_now: bool) -> (Running, Store, Receiver<Parked>) {
     let (taken, groups) = mpsc::channel();
     let (made, store) = mpsc::channel();
     let executor = move |map: Arc<SharedMap>| {
@@ -89,7 +111,7 @@ fn start_with(config: Config, some_now: bool) -> (Running, Store, Receiver<Parke
 }
 
 /// Executes a group into answers that go later.
-fn execute(store: &Immediate<Dashmap>, group: &ParkedGroup) -> (KeptAnswers, Counters) {
+fn execute(store: &Immediate<Dashmap>, group: &Parked) -> (KeptAnswers, Counters) {
     let (mut kept, mut counters) = (KeptAnswers::new(usize::MAX), Counters::default());
     let all = store.execute(
         &group.group(),
@@ -110,7 +132,7 @@ const LINGER: Duration = Duration::from_micros(200);
 /// Executes what comes in its order, and answers in another: of the groups that wait, those of the highest
 /// partition first. Groups of even partitions are executed here, others by their connection's thread. The most
 /// groups that waited together.
-fn answer_late(store: &Immediate<Dashmap>, groups: &Receiver<ParkedGroup>) -> usize {
+fn answer_late(store: &Immediate<Dashmap>, groups: &Receiver<Parked>) -> usize {
     let mut most = 0;
     while let Ok(first) = groups.recv() {
         let others = std::iter::from_fn(|| groups.recv_timeout(LINGER).ok());
@@ -126,7 +148,7 @@ fn answer_late(store: &Immediate<Dashmap>, groups: &Receiver<ParkedGroup>) -> us
         for (executed, group) in held {
             match executed {
                 Some((kept, counters)) => group.answer(kept, counters),
-                None => group.execute(),
+                None => group.resume(Vec::new()),
             }
         }
     }
@@ -197,6 +219,53 @@ fn a_client_never_notices_that_groups_are_answered_late_and_out_of_order() {
         let served: u64 = totals.service.buckets.iter().sum();
         assert_eq!(served, totals.frames, "each frame's service time is known");
     }
+}
+
+/// The writes are applied here, as a log would; the gets are executed when the group comes back, and see them.
+#[test]
+fn a_group_is_resumed_with_what_became_of_its_writes() {
+    let (server, store, groups) = start(false);
+    let mut peer = Peer::greeted(server.address);
+    let bytes = peer.request(5, |n, place| match n {
+        0 => place.put(b"k", b"v"),
+        1 => place.delete(b"k"),
+        2 => place.put(b"k", &[5; 12_000]),
+        _ => place.get(b"k"),
+    });
+    peer.send(&bytes);
+    let group = groups.recv_timeout(PATIENCE).unwrap();
+    let mut outcomes = Outcomes::new();
+    for (operation, written) in (0..).zip(group.group().operations()) {
+        let position = Position {
+            group: 0,
+            operation,
+        };
+        let partition = group.group().header.partition;
+        let placed = Placed {
+            position,
+            partition,
+            operation: written,
+        };
+        let (mut kept, mut counters) = (KeptAnswers::new(usize::MAX), Counters::default());
+        outcomes.push(match written {
+            Operation::Get { .. } => None,
+            Operation::Put { .. } => Some(Answer::Stored),
+            Operation::Delete { .. } => Some(Answer::Deleted { existed: true }),
+        });
+        if outcomes[operation as usize].is_some() {
+            assert_eq!(store.apply(&[placed], &mut kept, &mut counters), 1);
+        }
+    }
+    group.resume(outcomes);
+    let value = Answered::Value(vec![5; 12_000]);
+    let deleted = Answered::Other(Answer::Deleted { existed: true });
+    let stored = Answered::Other(Answer::Stored);
+    assert_eq!(
+        peer.answers(5),
+        [stored.clone(), deleted, stored, value.clone(), value]
+    );
+    drop(peer);
+    assert_eq!(server.stop().counters.gets, 2);
 }
 
 /// One put for each of `count` groups, in a request of its own.
@@ -299,7 +368,7 @@ fn counters_wait_for_parked_groups() {
     Control::CountersRequest.write(&mut ask);
     bytes.extend(ask.pending());
     peer.send(&bytes);
-    let held: Vec<ParkedGroup> = groups.iter().take(2).collect();
+    let held: Vec<Parked> = groups.iter().take(2).collect();
     // The later one first; counters come behind both.
     for group in held.into_iter().rev() {
         let (kept, counters) = execute(&store, &group);
@@ -320,7 +389,7 @@ fn a_connection_that_dies_drops_its_parked_groups() {
     let mut peer = Peer::greeted(server.address);
     let bytes = puts(&mut peer, 3, b"v");
     peer.send(&bytes);
-    let mut held: Vec<ParkedGroup> = groups.iter().take(3).collect();
+    let mut held: Vec<Parked> = groups.iter().take(3).collect();
     // All come too late: one answered, one to be executed, one given up.
     drop(peer);
     let observer = server.handle.observer().clone();
@@ -332,7 +401,7 @@ fn a_connection_that_dies_drops_its_parked_groups() {
     let group = held.remove(0);
     let (kept, counters) = execute(&store, &group);
     group.answer(kept, counters);
-    held.remove(0).execute();
+    held.remove(0).resume(Vec::new());
     assert!(observer.snapshot().parked_bytes > 0);
     drop(held);
     let totals = server.stop();
