@@ -66,7 +66,7 @@ impl Identity {
     }
 
     fn features(&self) -> u64 {
-        FEATURES | (u64::from(self.map.is_told()) * FEATURE_MAP)
+        FEATURES | (u64::from(self.map.tells_clients()) * FEATURE_MAP)
     }
 
     fn answer(&self, features: u64) -> Control {

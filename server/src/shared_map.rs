@@ -15,7 +15,7 @@ pub struct SharedMap {
     servers: Mutex<Vec<ServerAddress>>,
     /// Rises with every change; a version is published when what it stands for can be read.
     version: watch::Sender<u64>,
-    is_told: bool,
+    tells_clients: bool,
 }
 
 impl SharedMap {
@@ -24,7 +24,7 @@ impl SharedMap {
     pub fn new(map: &PartitionMap, servers: Vec<ServerAddress>) -> Self {
         Self {
             live: LiveMap::new(map),
-            is_told: !servers.is_empty(),
+            tells_clients: !servers.is_empty(),
             servers: Mutex::new(servers),
             version: watch::Sender::new(1),
         }
@@ -57,8 +57,8 @@ impl SharedMap {
 
     /// Whether clients are told of changes.
     #[must_use]
-    pub fn is_told(&self) -> bool {
-        self.is_told
+    pub fn tells_clients(&self) -> bool {
+        self.tells_clients
     }
 
     /// The present version, from 1.
