@@ -1,6 +1,6 @@
 //! Operations to be executed together.
 
-use crate::exchange::OperationKind;
+use crate::kind::OperationKind;
 use batchkv_protocol::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use batchkv_protocol::{Key, Operation};
 

@@ -2,11 +2,12 @@
 
 use crate::answers::Answers;
 use crate::batch::Batch;
-use crate::connect::{self, ConnectOptions};
+use crate::connect::{ConnectOptions, greet_all, random_id};
 use crate::connection::{Connection, FinalCounts};
 use crate::error::{ConnectError, ConnectionError};
 use crate::hosts::check_hosts;
 use crate::router::{Request, Router};
+use std::iter;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,6 +43,7 @@ impl Default for Options {
 /// such, never as done, and never sent again.
 #[derive(Debug, Clone)]
 pub struct Client {
+    id: [u8; 16],
     servers: Arc<[Server]>,
     router: Arc<Router>,
 }
@@ -62,13 +64,21 @@ impl Client {
     /// When a server cannot be reached or does not fit; the error names it, and both sides.
     pub async fn connect(
         hosts: &[impl AsRef<str>],
-        options: Options,
+        mut options: Options,
     ) -> Result<Self, ConnectError> {
+        let id = options.connect.client_id.unwrap_or_else(random_id);
+        options.connect.client_id = Some(id);
+        let each = options.connections_per_server.get();
+        let all: Vec<&str> = hosts
+            .iter()
+            .flat_map(|host| iter::repeat_n(host.as_ref(), each))
+            .collect();
+        let mut greetings = greet_all(&all, &options.connect).await?.into_iter();
         let mut servers = Vec::with_capacity(hosts.len());
-        for host in hosts {
+        for _ in hosts {
             let mut connections = Vec::new();
-            for _ in 0..options.connections_per_server.get() {
-                let (connection, pump) = connect::open(host.as_ref(), &options.connect).await?;
+            for greeting in greetings.by_ref().take(each) {
+                let (connection, pump) = greeting.into_connection();
                 tokio::spawn(pump);
                 connections.push(connection);
             }
@@ -85,9 +95,16 @@ impl Client {
             check_hosts(hosts, &hellos, &map)?;
         }
         Ok(Self {
+            id,
             servers: servers.into(),
             router: Arc::new(Router::new(map)),
         })
+    }
+
+    /// What this client is called on all its connections.
+    #[must_use]
+    pub fn id(&self) -> [u8; 16] {
+        self.id
     }
 
     /// Executes the batch and gives the outcome of each operation. This never fails as a whole,

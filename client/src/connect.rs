@@ -1,19 +1,23 @@
-//! Making a connection: address, socket, hello both ways.
+//! Making a connection: addresses, socket, hello both ways.
 
 use crate::connection::{Connection, Shared, Traffic};
-use crate::error::{ConnectError, HelloError, Loss};
+use crate::dial;
+use crate::error::{ConnectError, Loss};
 use crate::exchange::Exchange;
+use crate::hello::{self, Offer};
 use crate::pump::Pump;
-use batchkv_protocol::control::{FEATURE_REFERENCES, FEATURE_SERVER_TIME, MAGIC, VERSION};
-use batchkv_protocol::frame::{self, Kind};
+use crate::system::SystemLimit;
+use crate::together::Together;
+use batchkv_protocol::control::{FEATURE_REFERENCES, FEATURE_SERVER_TIME};
 use batchkv_protocol::limits::{SOCKET_SEND_BYTES, SOCKET_UNSENT_BYTES};
-use batchkv_protocol::{
-    ClientHello, Control, PartitionMap, ReceiveBuffer, SendBuffer, ServerHello, ServerLimits,
-};
+use batchkv_protocol::{PartitionMap, ReceiveBuffer, SendBuffer, ServerHello};
 use socket2::SockRef;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,12 +31,13 @@ pub const SILENCE_TIME: Duration = Duration::from_secs(10);
 /// How connections are made and kept.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
-    /// Time for finding, reaching and greeting a server.
+    /// Time for finding, reaching and greeting a server, over all its addresses together.
     pub connect_time: Duration,
     /// Time after which a server that owes answers and moves no byte is given up.
     pub silence_time: Duration,
-    /// Names the client over all its connections.
-    pub client_id: [u8; 16],
+    /// Names the client over all its connections; `None`: a random one for each
+    /// [`Client`](crate::Client), and for each connection that belongs to none.
+    pub client_id: Option<[u8; 16]>,
     /// Lets servers answer a repeated get by a reference to the value that its frame holds already. A
     /// server that cannot is an error.
     pub dedup_answers: bool,
@@ -43,132 +48,265 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// The features that these options ask for.
-    fn features(&self) -> u64 {
+    fn offer(&self) -> Offer {
         let dedup_answers = u64::from(self.dedup_answers) * FEATURE_REFERENCES;
         let server_time = u64::from(self.server_time) * FEATURE_SERVER_TIME;
-        dedup_answers | server_time
+        Offer {
+            client_id: self.client_id.unwrap_or_else(random_id),
+            required: dedup_answers | server_time,
+            optional: 0,
+        }
     }
 }
 
 impl Default for ConnectOptions {
     /// [`CONNECT_TIME`], [`SILENCE_TIME`], a random id, and none of the features.
     fn default() -> Self {
-        let mut client_id = [0; 16];
-        for half in client_id.chunks_exact_mut(8) {
-            half.copy_from_slice(&RandomState::new().hash_one(VERSION).to_le_bytes());
-        }
         Self {
             connect_time: CONNECT_TIME,
             silence_time: SILENCE_TIME,
-            client_id,
+            client_id: None,
             dedup_answers: false,
             server_time: false,
         }
     }
 }
 
-/// Connects to the server at `address` (`host:port`) and says hello. Spawn the pump on any runtime
-/// with time and network enabled (`tokio::spawn`, or `spawn_local` where `X` is not `Send`).
+/// Sixteen random bytes: they name a client among all others.
+pub(crate) fn random_id() -> [u8; 16] {
+    let mut id = [0; 16];
+    for half in id.chunks_exact_mut(8) {
+        half.copy_from_slice(&RandomState::new().hash_one("client").to_le_bytes());
+    }
+    id
+}
+
+/// A server that was reached and has said hello.
+pub struct Greeting {
+    address: String,
+    stream: TcpStream,
+    /// What came behind the hello.
+    receive: ReceiveBuffer,
+    traffic: Traffic,
+    hello: ServerHello,
+    map: PartitionMap,
+    silence_time: Duration,
+}
+
+impl Greeting {
+    /// What the server said of itself.
+    #[must_use]
+    pub fn hello(&self) -> &ServerHello {
+        &self.hello
+    }
+
+    /// The server's partition map.
+    #[must_use]
+    pub fn map(&self) -> &PartitionMap {
+        &self.map
+    }
+
+    /// Makes it a connection. Spawn the pump on any runtime with time and network enabled
+    /// (`tokio::spawn`, or `spawn_local` where `X` is not `Send`).
+    pub fn into_connection<X: Exchange>(self) -> (Connection<X>, Pump<X>) {
+        let shared = Shared::new(self.address, self.hello, self.map, self.traffic);
+        let shared = Arc::new(shared);
+        let pump = Pump::new(
+            Arc::clone(&shared),
+            self.stream,
+            self.receive,
+            self.silence_time,
+        );
+        (Connection::new(shared), pump)
+    }
+}
+
+impl fmt::Debug for Greeting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Greeting")
+            .field("address", &self.address)
+            .field("hello", &self.hello)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reaches the server at `address` (`host:port`) and says hello. Where the host has several addresses, each
+/// is tried, one beside the other; the first server to say hello is taken.
 ///
 /// # Errors
 /// When nothing answers as a batchkv server in time; the error names the address.
+pub async fn greet(address: &str, options: &ConnectOptions) -> Result<Greeting, ConnectError> {
+    within(address, options, |stage| async move {
+        let addresses = dial::addresses(address).await;
+        let addresses = addresses.map_err(|error| match SystemLimit::reached() {
+            Some(limit) => ConnectError::limit(address, limit),
+            None => ConnectError::unreachable(address, error),
+        })?;
+        reach(&addresses, address, options, stage).await
+    })
+    .await
+}
+
+/// [`greet`] for a host, called `name` in errors, whose addresses are known already.
+///
+/// # Errors
+/// As [`greet`].
+pub async fn greet_any(
+    addresses: &[SocketAddr],
+    name: &str,
+    options: &ConnectOptions,
+) -> Result<Greeting, ConnectError> {
+    within(name, options, |stage| {
+        reach(addresses, name, options, stage)
+    })
+    .await
+}
+
+/// [Greets](greet) all `hosts` side by side, within the time of one, in their order.
+///
+/// # Errors
+/// The first that failed.
+pub async fn greet_all(
+    hosts: &[impl AsRef<str>],
+    options: &ConnectOptions,
+) -> Result<Vec<Greeting>, ConnectError> {
+    let mut greetings = Together::new();
+    for (index, host) in hosts.iter().enumerate() {
+        greetings.add(async move { Ok((index, greet(host.as_ref(), options).await?)) });
+    }
+    let mut greeted = Vec::with_capacity(hosts.len());
+    while let Some(greeting) = greetings.next().await {
+        greeted.push(greeting?);
+    }
+    greeted.sort_by_key(|(index, _)| *index);
+    Ok(greeted.into_iter().map(|(_, greeting)| greeting).collect())
+}
+
+/// [Greets](greet) the server at `address` and makes it a connection, see
+/// [`Greeting::into_connection`].
+///
+/// # Errors
+/// As [`greet`].
 pub async fn open<X: Exchange>(
     address: &str,
     options: &ConnectOptions,
 ) -> Result<(Connection<X>, Pump<X>), ConnectError> {
-    let deadline = Instant::now() + options.connect_time;
-    let stream = match timeout_at(deadline, TcpStream::connect(address)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            return Err(ConnectError::Unreachable {
-                address: address.to_owned(),
-                error,
-            });
-        }
-        Err(_) => return Err(timed_out(address, "connection", options)),
-    };
-    over_by(deadline, stream, address, options).await
+    Ok(greet(address, options).await?.into_connection())
 }
 
 /// Says hello over a stream that is connected already; `address` names it in errors.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`greet`].
 pub async fn over<X: Exchange>(
     stream: TcpStream,
     address: &str,
     options: &ConnectOptions,
 ) -> Result<(Connection<X>, Pump<X>), ConnectError> {
     let deadline = Instant::now() + options.connect_time;
-    over_by(deadline, stream, address, options).await
+    let greeting = timeout_at(deadline, say_hello(stream, address, options)).await;
+    let greeting = greeting.unwrap_or_else(|_| Err(timed_out(address, "hello", options)));
+    Ok(greeting?.into_connection())
 }
 
-async fn over_by<X: Exchange>(
-    deadline: Instant,
-    mut stream: TcpStream,
-    address: &str,
-    options: &ConnectOptions,
-) -> Result<(Connection<X>, Pump<X>), ConnectError> {
-    let mut receive = ReceiveBuffer::default();
-    let mut traffic = Traffic::default();
-    let greeting = greet(&mut stream, &mut receive, &mut traffic, options);
-    let hello = timeout_at(deadline, greeting)
-        .await
-        .map_err(|_| timed_out(address, "hello", options))?
-        .map_err(|loss| ConnectError::Handshake {
-            address: address.to_owned(),
-            loss,
-        })?;
-    let map = check_hello(&hello, options.features()).map_err(|fault| ConnectError::Hello {
-        address: address.to_owned(),
-        fault,
-    })?;
-    let shared = Arc::new(Shared::new(address.to_owned(), hello, map, traffic));
-    let pump = Pump::new(Arc::clone(&shared), stream, receive, options.silence_time);
-    Ok((Connection::new(shared), pump))
-}
+/// How far any attempt to reach a server has come; it is an index into [`MISSING`].
+#[derive(Debug, Clone, Default)]
+struct Stage(Arc<AtomicUsize>);
 
-fn timed_out(address: &str, missing: &'static str, options: &ConnectOptions) -> ConnectError {
-    ConnectError::TimedOut {
-        address: address.to_owned(),
-        missing,
-        time: options.connect_time,
+/// What is missing at each stage.
+const MISSING: [&str; 3] = ["address", "connection", "hello"];
+
+impl Stage {
+    fn reached(&self, stage: usize) {
+        self.0.fetch_max(stage, Ordering::Relaxed);
     }
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_send_buffer_size(SOCKET_SEND_BYTES)?;
-    socket.set_tcp_notsent_lowat(SOCKET_UNSENT_BYTES)
+/// Gives up `reaching` a server when its time is over.
+async fn within<F>(
+    name: &str,
+    options: &ConnectOptions,
+    reaching: impl FnOnce(Stage) -> F,
+) -> Result<Greeting, ConnectError>
+where
+    F: Future<Output = Result<Greeting, ConnectError>>,
+{
+    let deadline = Instant::now() + options.connect_time;
+    let stage = Stage::default();
+    let reached = timeout_at(deadline, reaching(stage.clone())).await;
+    let missing = MISSING[stage.0.load(Ordering::Relaxed)];
+    reached.unwrap_or_else(|_| Err(timed_out(name, missing, options)))
 }
 
-async fn greet(
+async fn reach(
+    addresses: &[SocketAddr],
+    name: &str,
+    options: &ConnectOptions,
+    stage: Stage,
+) -> Result<Greeting, ConnectError> {
+    stage.reached(1);
+    let stage = &stage;
+    let attempt = |address: SocketAddr| async move {
+        let stream = TcpStream::connect(address).await;
+        let stream = stream.map_err(|error| ConnectError::unreachable(name, error))?;
+        stage.reached(2);
+        say_hello(stream, name, options).await
+    };
+    let reached = dial::first_to_succeed(addresses, attempt).await;
+    reached.map_err(|failures| {
+        most_telling(failures)
+            .unwrap_or_else(|| ConnectError::unreachable(name, dial::no_address()))
+    })
+}
+
+/// An address that answers wrongly tells more than one that does not.
+fn most_telling(mut failures: Vec<ConnectError>) -> Option<ConnectError> {
+    let told = |failure: &ConnectError| !matches!(failure, ConnectError::Unreachable { .. });
+    let best = failures.iter().position(told).unwrap_or(0);
+    (best < failures.len()).then(|| failures.swap_remove(best))
+}
+
+async fn say_hello(
+    mut stream: TcpStream,
+    address: &str,
+    options: &ConnectOptions,
+) -> Result<Greeting, ConnectError> {
+    let (mut receive, mut traffic) = (ReceiveBuffer::default(), Traffic::default());
+    let offer = options.offer();
+    let hello = exchange_hellos(&mut stream, offer, &mut receive, &mut traffic).await;
+    let hello = hello.map_err(|loss| ConnectError::Handshake {
+        address: address.to_owned(),
+        loss,
+    })?;
+    let map = offer.check(&hello).map_err(|fault| ConnectError::Hello {
+        address: address.to_owned(),
+        fault,
+    })?;
+    Ok(Greeting {
+        address: address.to_owned(),
+        stream,
+        receive,
+        traffic,
+        hello,
+        map,
+        silence_time: options.silence_time,
+    })
+}
+
+async fn exchange_hellos(
     stream: &mut TcpStream,
+    offer: Offer,
     receive: &mut ReceiveBuffer,
     traffic: &mut Traffic,
-    options: &ConnectOptions,
 ) -> Result<ServerHello, Loss> {
     prepare(stream).map_err(Loss::Write)?;
     let mut send = SendBuffer::default();
-    Control::ClientHello(ClientHello {
-        magic: MAGIC,
-        version_min: VERSION,
-        version_max: VERSION,
-        features: options.features(),
-        client_id: options.client_id,
-    })
-    .write(&mut send);
-    stream
-        .write_all(send.pending())
-        .await
-        .map_err(Loss::Write)?;
-    traffic.bytes_sent = send.pending().len() as u64;
+    offer.write(&mut send);
+    let hello = send.pending();
+    stream.write_all(hello).await.map_err(Loss::Write)?;
+    traffic.bytes_sent = hello.len() as u64;
     loop {
-        if let Some(body) = receive.body()? {
-            let hello = read_hello(body)?;
-            receive.consume();
+        if let Some(hello) = hello::take(receive)? {
             return Ok(hello);
         }
         let bytes = stream.read(receive.spare()).await.map_err(Loss::Read)?;
@@ -183,69 +321,17 @@ async fn greet(
     }
 }
 
-fn read_hello(body: &[u8]) -> Result<ServerHello, Loss> {
-    if frame::kind(body)? != Kind::Control {
-        return Err(Loss::Unasked("something else than a hello"));
-    }
-    match Control::decode(body)? {
-        Control::ServerHello(hello) => Ok(hello),
-        Control::Error(error) => Err(Loss::Reported(error.text)),
-        _ => Err(Loss::Unasked("something else than a hello")),
-    }
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_send_buffer_size(SOCKET_SEND_BYTES)?;
+    socket.set_tcp_notsent_lowat(SOCKET_UNSENT_BYTES)
 }
 
-/// The server's map, when its hello is one that this client can work with; `features` were offered.
-fn check_hello(hello: &ServerHello, features: u64) -> Result<PartitionMap, HelloError> {
-    if hello.magic != MAGIC {
-        return Err(HelloError::Magic(hello.magic));
-    }
-    if hello.version != VERSION {
-        return Err(HelloError::Version {
-            server: hello.version,
-            client: VERSION,
-        });
-    }
-    let unasked = hello.features & !features;
-    if unasked != 0 {
-        return Err(HelloError::Features(unasked));
-    }
-    let missing = features & !hello.features;
-    if missing != 0 {
-        return Err(HelloError::MissingFeatures(missing));
-    }
-    check_limits(&hello.limits)?;
-    let map = PartitionMap::new(hello.partitions.clone().into()).map_err(HelloError::Map)?;
-    let actual = map.fingerprint();
-    if actual != hello.map_fingerprint {
-        return Err(HelloError::Fingerprint {
-            said: hello.map_fingerprint,
-            actual,
-        });
-    }
-    Ok(map)
-}
-
-fn check_limits(server: &ServerLimits) -> Result<(), HelloError> {
-    let client = &ServerLimits::BUILT_IN;
-    let limits = [
-        ("key bytes", server.key_bytes, client.key_bytes),
-        ("value bytes", server.value_bytes, client.value_bytes),
-        (
-            "operations a request",
-            server.operations_per_request,
-            client.operations_per_request,
-        ),
-        ("frame bytes", server.frame_bytes, client.frame_bytes),
-    ];
-    match limits
-        .into_iter()
-        .find(|(_, server, client)| server < client)
-    {
-        None => Ok(()),
-        Some((what, server, client)) => Err(HelloError::Limit {
-            what,
-            server,
-            client,
-        }),
+fn timed_out(address: &str, missing: &'static str, options: &ConnectOptions) -> ConnectError {
+    ConnectError::TimedOut {
+        address: address.to_owned(),
+        missing,
+        time: options.connect_time,
     }
 }

@@ -3,7 +3,8 @@
 //! Each message is whole: it ends with what caused it, so no cause is given as a `source` besides,
 //! and a printed chain of errors says nothing twice.
 
-use crate::exchange::WrongKind;
+use crate::kind::WrongKind;
+use crate::system::SystemLimit;
 use batchkv_protocol::{Malformed, MapError};
 use std::io;
 use std::time::Duration;
@@ -172,12 +173,20 @@ pub enum ConnectError {
         /// What the system said.
         error: io::Error,
     },
+    /// A limit of the system on this side is reached, whatever there is at the address.
+    #[error("cannot connect to {address}: {limit}")]
+    Limit {
+        /// As the caller named it.
+        address: String,
+        /// Which limit.
+        limit: SystemLimit,
+    },
     /// Nothing answered in time.
     #[error("no batchkv server at {address}: no {missing} within {time:?}")]
     TimedOut {
         /// As the caller named it.
         address: String,
-        /// What did not come: a connection, or a hello.
+        /// What did not come: an address of the name, a connection, or a hello.
         missing: &'static str,
         /// Time given.
         time: Duration,
@@ -234,6 +243,26 @@ pub enum ConnectError {
         /// Its map's fingerprint.
         fingerprint: u64,
     },
+}
+
+impl ConnectError {
+    /// The system's `error` on the way to `address`.
+    pub(crate) fn unreachable(address: &str, error: io::Error) -> Self {
+        match SystemLimit::behind(&error) {
+            Some(limit) => Self::limit(address, limit),
+            None => Self::Unreachable {
+                address: address.to_owned(),
+                error,
+            },
+        }
+    }
+
+    pub(crate) fn limit(address: &str, limit: SystemLimit) -> Self {
+        Self::Limit {
+            address: address.to_owned(),
+            limit,
+        }
+    }
 }
 
 /// What in a server's hello this client cannot work with.

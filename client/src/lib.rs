@@ -30,13 +30,18 @@ pub mod batch;
 pub mod client;
 pub mod connect;
 pub mod connection;
+mod dial;
 pub mod error;
 pub mod exchange;
 pub mod group;
+mod hello;
 pub mod hosts;
+pub mod kind;
 pub mod pump;
 mod router;
 pub mod session;
+pub mod system;
+mod together;
 
 pub use answers::{Answers, Outcome};
 pub use batch::{Batch, BatchError};

@@ -2,8 +2,9 @@
 
 use crate::answers::Part;
 use crate::batch::Batch;
-use crate::exchange::{Exchange, Lost, WrongKind};
+use crate::exchange::{Exchange, Lost};
 use crate::group::Grouping;
+use crate::kind::WrongKind;
 use batchkv_protocol::limits::{OPERATIONS_PER_REQUEST_MAX, PARTITIONS_MAX};
 use batchkv_protocol::{Answer, Operation, PartitionMap, RequestWriter};
 use std::ops::Range;

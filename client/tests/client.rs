@@ -8,13 +8,9 @@ use batchkv_client::connect::CONNECT_TIME;
 use batchkv_client::protocol::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use batchkv_client::protocol::{Control, ErrorFrame};
 use batchkv_client::{Answers, Batch, BatchError, Client, ConnectError, Options, Outcome};
+use common::listener;
 use std::io::Write;
-use std::net::TcpListener;
 use std::time::Duration;
-
-fn listener() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").unwrap()
-}
 
 async fn connect(hosts: &[String]) -> Client {
     Client::connect(hosts, Options::default()).await.unwrap()

@@ -6,7 +6,8 @@ mod common;
 
 use batchkv_client::connect::{self, ConnectOptions};
 use batchkv_client::connection::Connection;
-use batchkv_client::exchange::{Exchange, Lost, OperationKind, WrongKind};
+use batchkv_client::exchange::{Exchange, Lost};
+use batchkv_client::kind::{OperationKind, WrongKind};
 use batchkv_client::protocol::{Answer, PartitionMap, RequestWriter};
 use batchkv_client::pump::Pump;
 use socket2::{Domain, SockRef, Socket, Type};

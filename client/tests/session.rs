@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)] // a step that fails is a test that fails
 
 use batchkv_client::error::{AnswerError, ConnectionError, Loss};
-use batchkv_client::exchange::{Exchange, Lost, OperationKind, WrongKind};
+use batchkv_client::exchange::{Exchange, Lost};
+use batchkv_client::kind::{OperationKind, WrongKind};
 use batchkv_client::protocol::control::{FEATURE_REFERENCES, FEATURE_SERVER_TIME};
 use batchkv_client::protocol::limits::{FRAME_BYTES, REQUESTS_UNANSWERED_MAX};
 use batchkv_client::protocol::{

@@ -6,8 +6,8 @@
 use batchkv_client::protocol::control::{MAGIC, VERSION};
 use batchkv_client::protocol::frame::{self, Kind};
 use batchkv_client::protocol::{
-    Answer, AnswerWriter, Control, Counters, Operation, PartitionMap, Position, ReceiveBuffer,
-    RequestFrame, SendBuffer, ServerHello, ServerLimits,
+    Answer, AnswerWriter, ClientHello, Control, Counters, Operation, PartitionMap, Position,
+    ReceiveBuffer, RequestFrame, SendBuffer, ServerHello, ServerLimits,
 };
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -17,9 +17,13 @@ use std::sync::{Arc, Mutex};
 /// What the connections of a test server share.
 pub(crate) type Store = Arc<Mutex<HashMap<Vec<u8>, Vec<u8>>>>;
 
+pub(crate) fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
 /// Starts server `index` of `servers` on a free port and gives its address.
 pub(crate) fn start(index: u32, servers: u32) -> String {
-    start_on(TcpListener::bind("127.0.0.1:0").unwrap(), index, servers)
+    start_on(listener(), index, servers)
 }
 
 /// Starts a server on `listener`.
@@ -43,7 +47,12 @@ where
     let serve = Arc::new(serve);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let peer = Peer::new(stream.unwrap());
+            // A test may leave this process no file descriptor for a while.
+            let Ok(stream) = stream else {
+                std::thread::yield_now();
+                continue;
+            };
+            let peer = Peer::new(stream);
             let serve = Arc::clone(&serve);
             // A client that goes away ends its connection only.
             std::thread::spawn(move || serve(peer));
@@ -90,7 +99,20 @@ impl Peer {
 
     /// Takes the client's hello and gives `hello`.
     pub(crate) fn greet(&mut self, hello: ServerHello) -> io::Result<()> {
-        self.frame()?;
+        self.take_hello()?;
+        self.say_hello(hello)
+    }
+
+    /// Takes the client's hello.
+    pub(crate) fn take_hello(&mut self) -> io::Result<ClientHello> {
+        let body = self.frame()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        match Control::decode(&body) {
+            Ok(Control::ClientHello(hello)) => Ok(hello),
+            other => panic!("expected a hello, got {other:?}"),
+        }
+    }
+
+    pub(crate) fn say_hello(&mut self, hello: ServerHello) -> io::Result<()> {
         self.say(&Control::ServerHello(hello))
     }
 

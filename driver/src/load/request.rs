@@ -7,7 +7,8 @@ use std::mem;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use batchkv_client::exchange::{Exchange, Lost, OperationKind, WrongKind};
+use batchkv_client::exchange::{Exchange, Lost};
+use batchkv_client::kind::{OperationKind, WrongKind};
 use batchkv_protocol::{Answer, RequestWriter};
 use batchkv_workload::values;
 use batchkv_workload::{Certainty, Floor, KeyBuf, Stamp, Ticket};

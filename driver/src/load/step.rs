@@ -1,6 +1,6 @@
 //! One operation of a request, as the wire knows it.
 
-use batchkv_client::exchange::OperationKind;
+use batchkv_client::kind::OperationKind;
 use batchkv_protocol::Key;
 use batchkv_workload::{KeyBuf, KeyStyle};
 
