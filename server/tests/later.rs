@@ -333,28 +333,31 @@ fn a_connection_waits_for_the_groups_of_others_when_all_together_are_too_many() 
     let sending = std::thread::spawn(move || sender.write_all(&bytes));
     let mut second = Peer::greeted(server.address);
     let begin = Instant::now();
-    while snapshot().parked_bytes < BOUND - 2 * VALUE_BYTES as u64 {
+    // Another group of the first one has no room then.
+    while snapshot().parked_bytes + VALUE_BYTES as u64 <= BOUND {
         assert!(begin.elapsed() < PATIENCE, "too little is parked");
         std::thread::yield_now();
     }
     // One that has nothing parked is told of nothing but the others' end.
     let bytes = puts(&mut second, 1, &[2; 2 * VALUE_BYTES]);
-    let answered = std::thread::spawn(move || {
-        second.send(&bytes);
-        second.answers(1)
-    });
+    let received = snapshot().bytes_received + bytes.len() as u64;
+    second.send(&bytes);
+    while snapshot().bytes_received < received {
+        assert!(begin.elapsed() < PATIENCE, "the second is not read");
+        std::thread::yield_now();
+    }
     for _ in 0..=REQUESTS {
         let group = groups.recv_timeout(PATIENCE).unwrap();
         assert!(snapshot().parked_bytes <= BOUND);
         let (kept, counters) = execute(&store, &group);
         group.answer(kept, counters);
     }
-    assert_eq!(answered.join().unwrap(), [Answered::Other(Answer::Stored)]);
+    assert_eq!(second.answers(1), [Answered::Other(Answer::Stored)]);
     for _ in 0..REQUESTS {
         assert_eq!(first.answers(1), [Answered::Other(Answer::Stored)]);
     }
     sending.join().unwrap().unwrap();
-    drop(first);
+    drop((first, second));
     let totals = server.stop();
     assert_eq!((totals.dropped, totals.parked_bytes), (0, 0));
 }
