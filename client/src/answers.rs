@@ -101,6 +101,16 @@ impl Answers {
         Some(self.parts[place.part as usize].outcome(place.index as usize))
     }
 
+    /// The operations that were sent to a server which does not own their partition, and the owner that it
+    /// named.
+    pub(crate) fn wrong_owners(&self) -> impl Iterator<Item = (u32, Ownership)> {
+        let outcomes = (0..).zip(self.iter());
+        outcomes.filter_map(|(index, outcome)| match outcome {
+            Outcome::WrongOwner(known) => Some((index, known)),
+            _ => None,
+        })
+    }
+
     /// All outcomes, in the batch's order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Outcome<'_>> {
         self.places
@@ -123,6 +133,14 @@ impl Part {
             kept: vec![Kept::NotSent; operations],
             values: Vec::new(),
             lost: None,
+        }
+    }
+
+    /// A request that found no connection.
+    pub(crate) fn not_sent(operations: usize, cause: Arc<ConnectionError>) -> Self {
+        Self {
+            lost: Some(cause),
+            ..Self::with_operations(operations)
         }
     }
 

@@ -6,9 +6,10 @@ use crate::error::{ConnectError, Loss};
 use crate::exchange::Exchange;
 use crate::hello::{self, Offer};
 use crate::pump::Pump;
+use crate::routes::Routes;
 use crate::system::SystemLimit;
 use crate::together::Together;
-use batchkv_protocol::control::{FEATURE_REFERENCES, FEATURE_SERVER_TIME};
+use batchkv_protocol::control::{FEATURE_MAP, FEATURE_REFERENCES, FEATURE_SERVER_TIME};
 use batchkv_protocol::limits::{SOCKET_SEND_BYTES, SOCKET_UNSENT_BYTES};
 use batchkv_protocol::{PartitionMap, ReceiveBuffer, SendBuffer, ServerHello};
 use socket2::SockRef;
@@ -45,6 +46,8 @@ pub struct ConnectOptions {
     /// [`Exchange::served`]. It costs both sides 8 bytes a frame of answers and the server one reading of
     /// its clock. A server that cannot is an error.
     pub server_time: bool,
+    /// Lets the server push maps, if it has any; see [`Greeting::into_learning`].
+    pub maps: bool,
 }
 
 impl ConnectOptions {
@@ -54,7 +57,7 @@ impl ConnectOptions {
         Offer {
             client_id: self.client_id.unwrap_or_else(random_id),
             required: dedup_answers | server_time,
-            optional: 0,
+            optional: u64::from(self.maps) * FEATURE_MAP,
         }
     }
 }
@@ -68,6 +71,7 @@ impl Default for ConnectOptions {
             client_id: None,
             dedup_answers: false,
             server_time: false,
+            maps: false,
         }
     }
 }
@@ -100,6 +104,12 @@ impl Greeting {
         &self.hello
     }
 
+    /// Whether the server pushes maps: owners may change.
+    #[must_use]
+    pub fn pushes_maps(&self) -> bool {
+        self.hello.features & FEATURE_MAP != 0
+    }
+
     /// The server's partition map.
     #[must_use]
     pub fn map(&self) -> &PartitionMap {
@@ -109,6 +119,16 @@ impl Greeting {
     /// Makes it a connection. Spawn the pump on any runtime with time and network enabled
     /// (`tokio::spawn`, or `spawn_local` where `X` is not `Send`).
     pub fn into_connection<X: Exchange>(self) -> (Connection<X>, Pump<X>) {
+        self.connection(None)
+    }
+
+    /// [`into_connection`](Self::into_connection), with `routes` that learn from the maps that the server
+    /// pushes.
+    pub fn into_learning<X: Exchange>(self, routes: Arc<Routes>) -> (Connection<X>, Pump<X>) {
+        self.connection(Some(routes))
+    }
+
+    fn connection<X: Exchange>(self, routes: Option<Arc<Routes>>) -> (Connection<X>, Pump<X>) {
         let shared = Shared::new(self.address, self.hello, self.map, self.traffic);
         let shared = Arc::new(shared);
         let pump = Pump::new(
@@ -116,6 +136,7 @@ impl Greeting {
             self.stream,
             self.receive,
             self.silence_time,
+            routes,
         );
         (Connection::new(shared), pump)
     }

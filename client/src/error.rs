@@ -7,6 +7,7 @@ use crate::kind::WrongKind;
 use crate::system::SystemLimit;
 use batchkv_protocol::{Malformed, MapError};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a connection ended. What was not answered by then is unknown or not sent, see
@@ -29,6 +30,15 @@ pub enum Loss {
     /// The future that moves the connection's bytes was dropped, with its runtime for instance.
     #[error("the future that moves its bytes was dropped")]
     Dropped,
+    /// It is being made for the first time.
+    #[error("not made yet")]
+    NotMade,
+    /// It was lost before, and is being made again; this is what the last attempt ended with.
+    #[error("lost, and not made again yet: {0}")]
+    NotBack(Arc<ConnectError>),
+    /// Nobody has said where this server is.
+    #[error("it owns partitions, and nobody has said where it is")]
+    NoAddress,
     /// The server closed the connection between two frames.
     #[error("closed by the server")]
     ClosedByServer,
@@ -206,6 +216,18 @@ pub enum ConnectError {
         address: String,
         /// What does not fit.
         fault: HelloError,
+    },
+    /// Another server is where one was that this client was connected to, or its map is another.
+    #[error(
+        "{address} was server {meant}; now server {found} is there, or its partition map is another"
+    )]
+    Another {
+        /// As the caller named it, or a server.
+        address: String,
+        /// The server's number.
+        meant: u32,
+        /// The number of the one that answered.
+        found: u32,
     },
     /// The servers do not fit the list of hosts.
     #[error(

@@ -1,5 +1,6 @@
 //! Whether servers fit the list of hosts by which they were reached, and each other.
 
+use crate::connect::Greeting;
 use crate::error::ConnectError;
 use batchkv_protocol::{PartitionMap, ServerHello};
 
@@ -38,4 +39,27 @@ pub fn check_hosts(
         }
     }
     Ok(())
+}
+
+/// Checks that servers which push maps, one at each of `hosts`, have the same number of partitions.
+///
+/// # Errors
+/// The first that differs, naming both sides.
+pub(crate) fn check_seeds(hosts: &[&str], greetings: &[Greeting]) -> Result<(), ConnectError> {
+    let (Some(first_address), Some(first)) = (hosts.first(), greetings.first()) else {
+        return Err(ConnectError::NoHosts);
+    };
+    let partitions = |greeting: &Greeting| greeting.map().partitions().len();
+    let differs = |(_, greeting): &(_, &Greeting)| partitions(greeting) != partitions(first);
+    match hosts.iter().zip(greetings).find(differs) {
+        None => Ok(()),
+        Some((address, other)) => Err(ConnectError::Maps {
+            first_address: (*first_address).to_owned(),
+            first_partitions: partitions(first),
+            first_fingerprint: first.hello().map_fingerprint,
+            address: (*address).to_owned(),
+            partitions: partitions(other),
+            fingerprint: other.hello().map_fingerprint,
+        }),
+    }
 }

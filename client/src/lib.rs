@@ -15,8 +15,8 @@
 //! ```
 //!
 //! ```text
-//!  Batch -> Router (groups by server and partition) -> Request: Exchange -> Connection (handle)
-//!                                                                    queue |
+//!  Batch -> Plan (groups by server and partition) -> Request: Exchange -> Line -> Connection (handle)
+//!             ^ made of Routes, which hellos, pushed maps and refusals teach    queue |
 //!  Answers <-------------------------- answers, one per operation -- Session <-> Pump <-> socket
 //! ```
 //!
@@ -37,8 +37,10 @@ pub mod group;
 mod hello;
 pub mod hosts;
 pub mod kind;
+mod line;
 pub mod pump;
 mod router;
+pub mod routes;
 pub mod session;
 pub mod system;
 mod together;

@@ -3,6 +3,7 @@
 use crate::connection::{FinalCounts, Shared, State, Stop, Traffic};
 use crate::error::Loss;
 use crate::exchange::Exchange;
+use crate::routes::Routes;
 use crate::session::Session;
 use batchkv_protocol::limits::FRAME_BYTES;
 use batchkv_protocol::{ReceiveBuffer, SendBuffer};
@@ -34,6 +35,8 @@ const CHECK_TIME_MIN: Duration = Duration::from_millis(1);
 pub struct Pump<X: Exchange> {
     shared: Arc<Shared<X>>,
     session: Session<X>,
+    /// Who learns from the maps that the server pushes.
+    routes: Option<Arc<Routes>>,
     stream: TcpStream,
     receive: ReceiveBuffer,
     send: SendBuffer,
@@ -60,6 +63,7 @@ impl<X: Exchange> Pump<X> {
         stream: TcpStream,
         receive: ReceiveBuffer,
         silence_time: Duration,
+        routes: Option<Arc<Routes>>,
     ) -> Self {
         let traffic = shared.state().traffic;
         let features = shared.hello.features;
@@ -67,6 +71,7 @@ impl<X: Exchange> Pump<X> {
             shared,
             traffic,
             session: Session::new(features),
+            routes,
             stream,
             receive,
             send: SendBuffer::default(),
@@ -146,7 +151,21 @@ impl<X: Exchange> Pump<X> {
         self.traffic.bytes_received += bytes as u64;
         self.session.feed(&mut self.receive)?;
         self.traffic.references = self.session.references();
+        self.learn_maps()?;
         Ok(true)
+    }
+
+    fn learn_maps(&mut self) -> Result<(), Loss> {
+        let Some(routes) = &self.routes else {
+            return Ok(());
+        };
+        for map in self.session.take_maps() {
+            if map.partitions.len() != routes.live().partitioning().partitions() as usize {
+                return Err(Loss::Unasked("a map with another number of partitions"));
+            }
+            routes.learn(&map);
+        }
+        Ok(())
     }
 
     fn end_of_stream(&mut self) -> Loss {

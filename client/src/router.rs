@@ -11,9 +11,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// The partition map, and the order in which partitions are sent.
+/// Who owns which partition at one moment, and the order in which partitions are sent.
 #[derive(Debug)]
-pub(crate) struct Router {
+pub(crate) struct Plan {
     map: PartitionMap,
     /// Each partition's place when all are sorted by owner, then by number: its class when a batch
     /// is sorted, so that a server's operations stand together and in groups.
@@ -25,12 +25,14 @@ pub(crate) struct Router {
 /// A batch with its operations in send order.
 #[derive(Debug)]
 pub(crate) struct Routed {
-    router: Arc<Router>,
-    batch: Batch,
+    plan: Arc<Plan>,
+    batch: Arc<Batch>,
     grouping: Grouping,
+    /// The operations, as indices into the batch, in send order.
+    order: Vec<u32>,
 }
 
-impl Router {
+impl Plan {
     pub(crate) fn new(map: PartitionMap) -> Self {
         let owner_of = |partition: u32| map.partitions()[partition as usize].owner;
         let mut sorted: Vec<u32> = (0..map.partitions().len() as u32).collect();
@@ -53,19 +55,31 @@ impl Router {
         }
     }
 
-    pub(crate) fn route(self: &Arc<Self>, batch: Batch) -> Routed {
-        let classes: Vec<u16> = (0..batch.len())
-            .map(|index| {
-                let key = batch.operation(index).key();
-                self.ranks[self.map.partition_of(key) as usize]
-            })
-            .collect();
+    /// The servers that own something.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = u32> {
+        let ranks = (0..).zip(&self.server_ranks);
+        ranks.filter_map(|(server, ranks)| (!ranks.is_empty()).then_some(server))
+    }
+
+    pub(crate) fn partition_of(&self, operation: &Operation<'_>) -> u32 {
+        self.map.partition_of(operation.key())
+    }
+
+    /// Puts `operations` of the batch, given as rising indices, into send order.
+    pub(crate) fn route(self: &Arc<Self>, batch: &Arc<Batch>, operations: &[u32]) -> Routed {
+        let rank = |&index: &u32| {
+            let operation = batch.operation(index as usize);
+            self.ranks[self.partition_of(&operation) as usize]
+        };
+        let classes: Vec<u16> = operations.iter().map(rank).collect();
         let mut grouping = Grouping::default();
-        grouping.sort(&classes, self.ranks.len());
+        let sorted = grouping.sort(&classes, self.ranks.len());
+        let order = sorted.iter().map(|&at| operations[at as usize]).collect();
         Routed {
-            router: Arc::clone(self),
-            batch,
+            plan: Arc::clone(self),
+            batch: Arc::clone(batch),
             grouping,
+            order,
         }
     }
 }
@@ -73,8 +87,8 @@ impl Router {
 impl Routed {
     /// The requests to `server`, as ranges of the send order. They are sent one after the other's
     /// answers, so that operations on one key keep their order.
-    pub(crate) fn requests(&self, server: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-        let ranks = &self.router.server_ranks[server];
+    pub(crate) fn requests(&self, server: u32) -> impl Iterator<Item = Range<usize>> + use<> {
+        let ranks = &self.plan.server_ranks[server as usize];
         let (start, end) = match ranks.is_empty() {
             true => (0, 0),
             false => (
@@ -87,9 +101,14 @@ impl Routed {
             .map(move |at| at..end.min(at + OPERATIONS_PER_REQUEST_MAX))
     }
 
+    /// The servers that the plan knows as owners of something.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = u32> {
+        self.plan.owners()
+    }
+
     /// The operations, as indices into the batch, in send order.
     pub(crate) fn order(&self) -> &[u32] {
-        self.grouping.order()
+        &self.order
     }
 }
 
@@ -130,9 +149,11 @@ impl Exchange for Request {
     #[inline]
     fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool {
         let operation = self.routed.batch.operation(self.operation_index(index));
-        let map = &self.routed.router.map;
-        let partition = map.partition_of(operation.key());
-        let epoch = map.partitions()[partition as usize].epoch;
+        let plan = &self.routed.plan;
+        let partition = plan.partition_of(&operation);
+        // Of the plan and not of the moment: a server that gets the partition back takes no later part of a
+        // group of which it has refused the beginning.
+        let epoch = plan.map.partitions()[partition as usize].epoch;
         match operation {
             Operation::Get { key } => frame.get(partition, epoch, key),
             Operation::Delete { key } => frame.delete(partition, epoch, key),
@@ -169,6 +190,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn route(plan: &Arc<Plan>, batch: Batch) -> Routed {
+        let operations: Vec<u32> = (0..batch.len() as u32).collect();
+        plan.route(&Arc::new(batch), &operations)
+    }
+
     proptest! {
         /// Every operation is in one request, to its owner, with its partition's in one stretch,
         /// and behind the operations on its key that precede it in the batch.
@@ -182,11 +208,11 @@ mod tests {
             for key in &keys {
                 batch.get(&[*key]).unwrap();
             }
-            let routed = Arc::new(Router::new(map.clone())).route(batch);
+            let routed = route(&Arc::new(Plan::new(map.clone())), batch);
             let mut seen = vec![false; keys.len()];
             let mut partitions = Vec::new();
             for server in 0..servers {
-                for &index in routed.requests(server as usize).flat_map(|r| &routed.order()[r]) {
+                for &index in routed.requests(server).flat_map(|r| &routed.order()[r]) {
                     let partition = map.partition_of(&[keys[index as usize]]);
                     prop_assert_eq!(map.ownership(partition).unwrap().owner, server);
                     let earlier = &keys[..index as usize];
@@ -210,11 +236,12 @@ mod tests {
     fn a_server_without_partitions_and_an_empty_batch_get_no_requests() {
         let owner = |owner| batchkv_protocol::map::Ownership { owner, epoch: 1 };
         let map = PartitionMap::new([owner(2), owner(0)].into()).unwrap();
-        let router = Arc::new(Router::new(map));
+        let plan = Arc::new(Plan::new(map));
         let mut batch = Batch::new();
         batch.get(b"a").unwrap();
-        assert_eq!(router.route(batch).requests(1).count(), 0);
-        let empty = router.route(Batch::new());
+        assert_eq!(route(&plan, batch).requests(1).count(), 0);
+        assert_eq!(plan.owners().collect::<Vec<_>>(), [0, 2]);
+        let empty = route(&plan, Batch::new());
         assert!((0..3).all(|server| empty.requests(server).count() == 0));
     }
 
@@ -225,7 +252,7 @@ mod tests {
         for _ in 0..2 * OPERATIONS_PER_REQUEST_MAX + 1 {
             batch.get(b"a").unwrap();
         }
-        let routed = Arc::new(Router::new(map)).route(batch);
+        let routed = route(&Arc::new(Plan::new(map)), batch);
         let lengths: Vec<_> = routed.requests(0).map(|range| range.len()).collect();
         let max = OPERATIONS_PER_REQUEST_MAX;
         assert_eq!(lengths, [max, max, 1]);

@@ -10,11 +10,12 @@
 use crate::error::{AnswerError, ConnectionError, Loss};
 use crate::exchange::{Exchange, Lost};
 use batchkv_protocol::answer::Piece;
-use batchkv_protocol::control::{FEATURE_REFERENCES, FEATURE_SERVER_TIME};
+use batchkv_protocol::control::{FEATURE_MAP, FEATURE_REFERENCES, FEATURE_SERVER_TIME};
 use batchkv_protocol::frame::{self, Kind, LENGTH_BYTES};
 use batchkv_protocol::limits::{FRAME_BYTES, OPERATIONS_PER_REQUEST_MAX, REQUESTS_UNANSWERED_MAX};
 use batchkv_protocol::{
-    Answer, AnswerFrame, Control, Counters, ReceiveBuffer, References, RequestWriter, SendBuffer,
+    Answer, AnswerFrame, Control, Counters, MapFrame, ReceiveBuffer, References, RequestWriter,
+    SendBuffer,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -36,6 +37,10 @@ pub struct Session<X> {
     served: Served,
     /// Whether answer frames tell the server's time.
     timed: bool,
+    /// Whether the server may push maps.
+    takes_maps: bool,
+    /// Maps that were pushed and not taken out.
+    maps: Vec<MapFrame>,
 }
 
 /// The server's counters of this connection: asked for once, at its end.
@@ -79,6 +84,8 @@ impl<X> Default for Session<X> {
             may_refer: false,
             served: Served::NotAsked,
             timed: false,
+            takes_maps: false,
+            maps: Vec::new(),
         }
     }
 }
@@ -90,6 +97,7 @@ impl<X: Exchange> Session<X> {
         Self {
             may_refer: features & FEATURE_REFERENCES != 0,
             timed: features & FEATURE_SERVER_TIME != 0,
+            takes_maps: features & FEATURE_MAP != 0,
             ..Self::default()
         }
     }
@@ -136,6 +144,11 @@ impl<X: Exchange> Session<X> {
     #[must_use]
     pub fn references(&self) -> References {
         self.references
+    }
+
+    /// The maps that the server has pushed since the last call.
+    pub fn take_maps(&mut self) -> Vec<MapFrame> {
+        std::mem::take(&mut self.maps)
     }
 
     /// Asks for the server's counters of this connection, once everything queued is answered.
@@ -210,6 +223,10 @@ impl<X: Exchange> Session<X> {
             | Control::ClientHello(_)
             | Control::PeerHello(_)
             | Control::OperatorHello(_) => Err(Loss::Unasked("a hello")),
+            Control::Map(map) if self.takes_maps => {
+                self.maps.push(map);
+                Ok(())
+            }
             Control::Map(_) => Err(Loss::Unasked("a map")),
             Control::CountersRequest => Err(Loss::Unasked("a request for counters")),
             Control::StatusRequest | Control::Status(_) => Err(Loss::Unasked("a status")),

@@ -10,6 +10,7 @@ use batchkv_client::protocol::{Control, ErrorFrame};
 use batchkv_client::{Answers, Batch, BatchError, Client, ConnectError, Options, Outcome};
 use common::listener;
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 async fn connect(hosts: &[String]) -> Client {
@@ -162,21 +163,89 @@ fn keys_and_values_outside_the_limits_are_refused_and_leave_the_batch_as_it_was(
 
 #[tokio::test]
 async fn a_server_that_dies_leaves_unknown_then_not_sent() {
-    let host = common::start_with(listener(), |mut peer| {
-        peer.greet(common::hello(0, 1))?;
+    // The process that answers there later is none that a client knows.
+    let life = AtomicUsize::new(0);
+    let host = common::start_with(listener(), move |mut peer| {
+        let life = life.fetch_add(1, Relaxed) as u32;
+        peer.greet(common::hello(life, 1 + life))?;
         peer.frame()?; // the request; then the connection is dropped
         Ok(())
     });
-    let client = connect(std::slice::from_ref(&host)).await;
-    for expected in [Outcome::Unknown, Outcome::NotSent] {
+    let options = Options {
+        deadline: Duration::from_millis(300),
+        ..Options::default()
+    };
+    let client = Client::connect(&[&host], options).await.unwrap();
+    let batch = || {
         let mut batch = Batch::new();
         batch.put(b"a", b"1").unwrap().get(b"b").unwrap();
-        let answers = client.execute(batch).await;
-        assert_eq!(outcomes(&answers), [expected; 2]);
-        let lost = answers.lost().unwrap().to_string();
-        assert_eq!(lost, format!("connection to {host}: closed by the server"));
-    }
+        batch
+    };
+    let answers = client.execute(batch()).await;
+    assert_eq!(outcomes(&answers), [Outcome::Unknown; 2]);
+    let lost = answers.lost().unwrap().to_string();
+    assert_eq!(lost, format!("connection to {host}: closed by the server"));
+    let answers = client.execute(batch()).await;
+    assert_eq!(outcomes(&answers), [Outcome::NotSent; 2]);
+    let lost = answers.lost().unwrap().to_string();
+    let expected =
+        format!("connection to {host}: lost, and not made again yet: {host} was server 0");
+    assert!(lost.starts_with(&expected), "{lost}");
     assert!(client.close().await.is_err());
+    let answers = client.execute(batch()).await;
+    assert_eq!(outcomes(&answers), [Outcome::NotSent; 2]);
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_made_again_and_what_was_lost_stays_lost() {
+    let (store, lives) = (common::Store::default(), AtomicUsize::new(0));
+    let host = common::start_with(listener(), move |mut peer| {
+        peer.greet(common::hello(0, 1))?;
+        let dies = lives.fetch_add(1, Relaxed) < 3;
+        while let Some(body) = peer.frame()? {
+            if dies {
+                return Ok(());
+            }
+            peer.respond(&body, &store)?;
+        }
+        Ok(())
+    });
+    let client = connect(&[host]).await;
+    for expected in [
+        Outcome::Unknown,
+        Outcome::Unknown,
+        Outcome::Unknown,
+        Outcome::Stored,
+    ] {
+        let mut batch = Batch::new();
+        batch.put(b"a", b"1").unwrap();
+        let answers = client.execute(batch).await;
+        assert_eq!(outcomes(&answers), [expected]);
+        assert_eq!(answers.lost().is_some(), expected == Outcome::Unknown);
+    }
+    let counts = client.close().await.unwrap();
+    assert_eq!(counts[0].served, counts[0].answered);
+}
+
+#[tokio::test]
+async fn a_client_that_is_dropped_leaves_no_connection_behind() {
+    let (ended, end) = std::sync::mpsc::channel();
+    let store = common::Store::default();
+    let host = common::start_with(listener(), move |mut peer| {
+        peer.greet(common::hello(0, 1))?;
+        while let Some(body) = peer.frame()? {
+            peer.respond(&body, &store)?;
+        }
+        ended.send(()).unwrap();
+        Ok(())
+    });
+    let client = connect(&[host]).await;
+    let mut batch = Batch::new();
+    batch.put(b"a", b"1").unwrap();
+    client.execute(batch).await;
+    drop(client);
+    let waiting = tokio::task::spawn_blocking(move || end.recv_timeout(CONNECT_TIME));
+    waiting.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -148,7 +148,9 @@ impl<E: Engine> Immediate<E> {
 }
 
 /// What a server with the number `server_index` says to a group, whose partition's ownership it knows: it
-/// takes groups of flags that it knows, for partitions of its own, of any epoch up to the present one.
+/// takes groups of flags that it knows, for partitions of its own, of the present epoch alone. Were older ones
+/// taken, a server that loses a partition and gets it back could refuse the beginning of a batch's operations
+/// on a key and take their end, and the beginning would come behind the end when it is sent again.
 #[inline]
 #[must_use]
 pub fn owner_check(group: &GroupHeader, known: Option<Ownership>, server_index: u32) -> Ruling {
@@ -156,7 +158,7 @@ pub fn owner_check(group: &GroupHeader, known: Option<Ownership>, server_index: 
         return Ruling::Refused(Answer::Refused(Refusal::UnknownFlag));
     }
     match known {
-        Some(known) if known.owner != server_index || known.epoch < group.epoch => {
+        Some(known) if known.owner != server_index || known.epoch != group.epoch => {
             Ruling::Refused(Answer::WrongOwner(known))
         }
         _ => Ruling::Now,

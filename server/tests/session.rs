@@ -450,3 +450,42 @@ fn a_group_that_has_begun_is_not_ruled_on_again() {
     let expected = [value.clone(), value.clone(), value, missing, refused];
     assert_eq!(answers, expected);
 }
+
+/// Or the beginning of a batch, refused in between and sent again, would come behind its end.
+#[test]
+fn what_was_sent_before_a_partition_went_away_is_refused_when_it_is_back() {
+    let mut bench = Bench::new();
+    let key = [(0..=255_u8)
+        .find(|key| map().partition_of(&[*key]) == 0)
+        .unwrap()];
+    let put = |epoch, last| {
+        let mut out = SendBuffer::default();
+        let mut writer = RequestWriter::begin(&mut out, 1);
+        assert!(writer.put(0, epoch, &key, 0).is_some());
+        writer.finish(last);
+        out.pending().to_vec()
+    };
+    let away = Ownership { owner: 1, epoch: 2 };
+    let back = Ownership { owner: 0, epoch: 3 };
+    bench.map.offer([(0, away)]);
+    bench.feed(&put(1, false), usize::MAX);
+    bench.map.offer([(0, back)]);
+    bench.feed(&put(1, false), usize::MAX);
+    bench.feed(&put(4, false), usize::MAX);
+    bench.feed(&put(3, true), usize::MAX);
+    let answers: Vec<String> = bench
+        .bodies()
+        .iter()
+        .map(|body| {
+            let mut frame = AnswerFrame::parse(body).unwrap();
+            frame.next_piece().unwrap();
+            format!("{:?}", frame.next_answer().unwrap().unwrap())
+        })
+        .collect();
+    let refused = |known| format!("{:?}", Answer::WrongOwner(known));
+    let stored = format!("{:?}", Answer::Stored);
+    assert_eq!(
+        answers,
+        [refused(away), refused(back), refused(back), stored]
+    );
+}
