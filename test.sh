@@ -4,15 +4,19 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-usage='Usage: ./test.sh [--install-system-packages]
+usage='Usage: ./test.sh [--install-system-packages] | --audit
 
+  --audit                     check licences, sources and known faults of all crates with cargo-deny, which
+                              fetches its database from the network, and do nothing else
   --install-system-packages   install what some tests need (sshd, ssh, ss, chromium) with apt-get,
                               as root or by sudo, and let a skipped test count as a failure'
 
 install=no
+audit=no
 for word in "$@"; do
     case $word in
         --install-system-packages) install=yes ;;
+        --audit) audit=yes ;;
         -h | --help) echo "$usage" && exit 0 ;;
         *) printf 'test.sh: unknown argument %s\n%s\n' "$word" "$usage" >&2 && exit 2 ;;
     esac
@@ -32,6 +36,21 @@ step() {
     printf '\n== %s\n' "$*"
     "$@"
 }
+
+# Known faults come from a database on the network; all else is checked without it.
+audit() {
+    if ! command -v cargo-deny >/dev/null; then
+        echo 'test.sh: cargo-deny is missing: cargo install cargo-deny --locked' >&2
+        exit 1
+    fi
+    step cargo deny check licenses bans sources
+    step cargo deny check advisories
+}
+
+if [ "$audit" = yes ]; then
+    audit
+    exit
+fi
 
 pytest_flags=()
 if [ "$install" = yes ]; then
@@ -53,7 +72,9 @@ step python3 -m launcher.tools plots/requirements.txt tests/requirements.txt
 step cargo fmt --check
 step cargo clippy --workspace --all-targets -- -D warnings
 step cargo test --workspace
-step env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p batchkv-store --test loom
+loom=(env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom)
+step "${loom[@]}" cargo clippy -p batchkv-store --all-targets -- -D warnings
+step "${loom[@]}" cargo test -p batchkv-store --test loom
 step env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
 step cargo build --release --workspace
 # Each skipped test is named, with its reason, just above the last line.

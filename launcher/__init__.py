@@ -9,6 +9,8 @@
     survey      asks every node what the plan needs to know, brings the programs there
     supervisor  the started programs: their output as events, their logs, their end
     results     the run's directory, gathering, merging, plots, the closing lines
+    record      run.json: what became of the run, for programs to read
+    screen      what people see
     launch      one run, from Config to exit code
 
 Standard library only: it runs before anything was installed.

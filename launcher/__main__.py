@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 import sys
 
 from launcher.arguments import USAGE, parse
-from launcher.errors import LaunchError
-from launcher.launch import find_hosts, run, warn
-
-INTERRUPTED = 130
+from launcher.errors import LaunchError, reason
+from launcher.launch import INTERRUPTED, find_hosts, run
+from launcher.screen import say, warn
 
 
 def main(argv: list[str]) -> int:
@@ -22,11 +20,11 @@ def main(argv: list[str]) -> int:
     try:
         config = parse(argv)
         if config.help:
-            print(USAGE, end="")
+            say(USAGE.rstrip())
             return 0
         if config.list_nodes:
             for host in find_hosts(config):
-                print(host.login)
+                say(host.login)
             return 0
         return run(config, shlex.join(["./run-cluster.sh", *argv]))
     except LaunchError as error:
@@ -35,9 +33,8 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         warn("interrupted; everything that was started has been stopped")
         return INTERRUPTED
-    except BrokenPipeError:
-        # Nobody reads on: the run was stopped, and flushing at exit must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        warn(reason(error))
         return 1
 
 

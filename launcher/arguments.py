@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +23,8 @@ and one client on this machine.
                        --listen only the port counts, the address is always the node's own
   --client-args ARGS   flags for every batchkv-client, in one shell-quoted string
 
-Passed on to every client (batchkv-client --help explains them):
-  --tasks N  --batch-size N  --secs N  --warmup-secs N  --workload W  --theta X
-  --records N  --value-bytes SIZE
+Every flag that is not named here goes to every client (batchkv-client --help explains them), as
+--tasks 256 --secs 60 --theta 0.9 do.
 
 Where:
   --hosts-file FILE    nodes to use, one a line: [user@]name[:ssh_port] [data_address]
@@ -42,11 +43,7 @@ Exit codes: 0 the run's verdict is VALID or QUALIFIED, 1 INVALID or failed, 2 wr
 3 QUALIFIED with --strict.
 """
 
-CLIENT_FLAGS = (
-    "--tasks", "--batch-size", "--secs", "--warmup-secs", "--workload", "--theta", "--records",
-    "--value-bytes",
-)  # fmt: skip
-VALUE_FLAGS = CLIENT_FLAGS + (
+VALUE_FLAGS = (
     "--servers", "--clients", "--server-args", "--client-args", "--hosts-file", "--ssh-option",
     "--bin-dir", "--logs",
 )  # fmt: skip
@@ -80,18 +77,15 @@ class Config:
 
 def parse(argv: list[str]) -> Config:
     """Turns the words after `run-cluster.sh` into a Config; raises UsageError."""
-    values, switches = _split(argv)
+    values, switches, passed_on = _split(argv)
     if "--help" in switches:
         return Config(help=True)
     if "--local" in switches and "--hosts-file" in values:
         raise UsageError("--local and --hosts-file exclude each other: give one of them")
     server_args, port = _take_port(_words("--server-args", values))
-    client_args = _words("--client-args", values)
+    client_args = (*_words("--client-args", values), *passed_on)
     _refuse("--server-args", server_args, RESERVED_SERVER_FLAGS)
     _refuse("--client-args", client_args, RESERVED_CLIENT_FLAGS)
-    for flag in CLIENT_FLAGS:
-        if flag in values:
-            client_args += (flag, values[flag][0])
     return Config(
         servers=_count("--servers", values),
         clients=_count("--clients", values),
@@ -109,39 +103,52 @@ def parse(argv: list[str]) -> Config:
     )
 
 
-def _split(argv: list[str]) -> tuple[dict[str, list[str]], set[str]]:
-    """Sorts words into flag values (positional ones under their flag's name) and switches."""
+def _split(argv: list[str]) -> tuple[dict[str, list[str]], set[str], list[str]]:
+    """Sorts words into flag values (positional ones under their flag's name), switches, and what
+    goes to the clients."""
     values: dict[str, list[str]] = {}
     switches: set[str] = set()
     positionals: list[str] = []
-    words = iter(argv)
-    for word in words:
-        flag, equals, value = word.partition("=")
+    passed_on: list[str] = []
+    words = deque(argv)
+    while words:
+        word = words.popleft()
+        flag, equals, value = _double_dash(word).partition("=")
         if flag in VALUE_FLAGS:
-            if not equals:
-                value = _next(words, flag)
-            values.setdefault(flag, []).append(value)
-        elif word in SWITCHES or word == "-h":
-            switches.add("--help" if word == "-h" else word)
-        elif word.startswith("-") and not any(character.isspace() for character in word):
-            raise UsageError(
-                f"unknown flag {word!r}; see --help. A single flag for the programs goes into "
-                "--server-args or --client-args"
-            )
+            values.setdefault(flag, []).append(value if equals else _next(words, flag))
+        elif flag in SWITCHES and not equals:
+            switches.add(flag)
+        elif _is_flag(word):
+            passed_on.append(word)
+            # No list tells which flags take a value: one that stands alone is refused by the client.
+            if not equals and words and not _is_flag(words[0]):
+                passed_on.append(words.popleft())
         else:
             positionals.append(word)
     _add_positionals(values, positionals)
     for flag, given in values.items():
         if len(given) > 1 and flag != "--ssh-option":
             raise UsageError(f"{flag} was given more than once: {', '.join(given)}")
-    return values, switches
+    return values, switches, passed_on
 
 
-def _next(words, flag: str) -> str:
-    try:
-        return next(words)
-    except StopIteration:
-        raise UsageError(f"{flag} needs a value") from None
+def _double_dash(word: str) -> str:
+    """A flag of this program that was written with one dash, with two."""
+    if word == "-h":
+        return "--help"
+    own = f"-{word}".partition("=")[0] in VALUE_FLAGS + SWITCHES
+    return f"-{word}" if own else word
+
+
+def _is_flag(word: str) -> bool:
+    """Whether a word is one flag: neither a number below 0 nor several words in one string."""
+    return re.fullmatch(r"--?[A-Za-z]\S*", word) is not None
+
+
+def _next(words: deque[str], flag: str) -> str:
+    if not words:
+        raise UsageError(f"{flag} needs a value")
+    return words.popleft()
 
 
 def _add_positionals(values: dict[str, list[str]], positionals: list[str]) -> None:
@@ -179,8 +186,9 @@ def _take_port(words: tuple[str, ...]) -> tuple[tuple[str, ...], int | None]:
     """Takes `-port P` and `--listen ADDRESS:P` out of the server's flags."""
     rest: list[str] = []
     port: int | None = None
-    remaining = iter(words)
-    for word in remaining:
+    remaining = deque(words)
+    while remaining:
+        word = remaining.popleft()
         flag, equals, value = word.partition("=")
         if flag in ("-port", "--port", "-listen", "--listen"):
             if not equals:

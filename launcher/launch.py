@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import resource
 import secrets
 import shutil
-import sys
 import time
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from launcher import results, scripts, survey, tools
 from launcher.arguments import Config
-from launcher.errors import LaunchError, UsageError
+from launcher.errors import LaunchError, UsageError, reason
 from launcher.nodes import Host, Node, assign_roles, discover_cloudlab, parse_hosts_file
 from launcher.plan import CLIENT_BINARY, SERVER_BINARY, Plan, Site, make_plan, server_ports
-from launcher.shell import Shell, on_all, shell_for
+from launcher.record import NAME as RECORD_NAME
+from launcher.record import Record, write_whole
+from launcher.screen import say, warn
+from launcher.shell import Shell, attempt_on_all, on_all, shell_for
 from launcher.supervisor import Exit, Line, NodeFailed, Supervisor
-from launcher.survey import Programs
+from launcher.survey import Programs, Survey
 
+# What shells give for SIGINT.
+INTERRUPTED = 130
 READY_SECS = 30
+# Pipes and processes of a node, and what Python and the build hold.
+FILES_PER_NODE = 8
+FILES_BESIDE_NODES = 64
+FILES_MAX = 1 << 16
 # How long the other clients may take to write their results once one program has failed.
 GRACE_SECS = 10
 
 
-def say(text: str) -> None:
-    print(text, flush=True)
+@dataclass
+class Progress:
+    """How far a run has come; what its tidying up depends on."""
 
-
-def warn(text: str) -> None:
-    print(f"run-cluster.sh: {text}", file=sys.stderr, flush=True)
+    # Something was started, so that nodes may hold results that are nowhere else.
+    started: bool = False
+    # Nodes whose results were brought home whole.
+    gathered: set[Node] = field(default_factory=set)
+    interrupt: KeyboardInterrupt | None = None
 
 
 def run(config: Config, command: str) -> int:
@@ -36,32 +49,86 @@ def run(config: Config, command: str) -> int:
 
     `command` is what was typed; it is kept with the results, so that the run can be repeated.
     """
+    results.check_logs(config.logs)
     nodes = choose_nodes(config)
+    fit_open_files(len(nodes))
     programs, python = prepare(config)
     shells = [shell_for(node, config.ssh_options) for node in nodes]
     surveys = survey.survey_all(shells, programs)
     run_dir = results.make_run_dir(config.logs, datetime.now())
-    (run_dir / "command.txt").write_text(command + "\n", encoding="utf-8")
+    record = Record(run_dir, command, nodes)
+    code = 1
+    try:
+        write_whole(run_dir / "command.txt", command + "\n")
+        record.write()
+        code = measure_and_conclude(config, surveys, programs, python, record)
+    except LaunchError as error:
+        record.failures.append(error)
+        code = error.exit_code
+        raise
+    except KeyboardInterrupt:
+        record.interrupted = True
+        code = INTERRUPTED
+        raise
+    finally:
+        keep(record, code)
+    return code
+
+
+def keep(record: Record, code: int) -> None:
+    """Writes how the run ended; that this cannot be written does not change it."""
+    try:
+        record.write(code)
+    except OSError as error:
+        warn(f"{record.run_dir / RECORD_NAME} is not that of the run's end: {reason(error)}")
+
+
+def measure_and_conclude(
+    config: Config,
+    surveys: list[Survey],
+    programs: Programs,
+    python: Path | None,
+    record: Record,
+) -> int:
+    run_dir = record.run_dir
+    progress = Progress()
     scratch = f"/tmp/batchkv-{run_dir.name}-{secrets.token_hex(4)}"
-    interrupt: KeyboardInterrupt | None = None
-    failures: list[LaunchError] = []
+    shells = [survey.shell for survey in surveys]
     try:
         sites = survey.place_all(surveys, programs, run_dir, scratch)
+        progress.started = True
         try:
-            failures += start_and_watch(config, shells, sites, run_dir)
+            record.failures += start_and_watch(config, shells, sites, record)
+        except LaunchError as error:
+            record.failures.append(error)
         except KeyboardInterrupt as signal:
-            interrupt = signal
-        failures += gather_all(shells, scratch, run_dir)
+            progress.interrupt = signal
+        record.failures += gather_all(shells, scratch, run_dir, progress)
     finally:
-        clean_up(shells, scratch)
-    for failure in failures:
+        clean_up(shells, scratch, progress)
+    for failure in record.failures:
         warn(f"FAILED: {failure}")
-    if interrupt and not results.any_client(run_dir):
-        raise interrupt
-    code = conclude(programs.directory / CLIENT_BINARY, python, run_dir, config.strict)
-    if interrupt:
-        raise interrupt
-    return max((failure.exit_code for failure in failures), default=code)
+    code = max((failure.exit_code for failure in record.failures), default=0)
+    if results.any_client(run_dir) or not (code or progress.interrupt):
+        concluded = conclude(programs.directory / CLIENT_BINARY, python, run_dir, config.strict)
+        code = code or concluded
+    if progress.interrupt:
+        raise progress.interrupt
+    return code
+
+
+def fit_open_files(nodes: int) -> None:
+    """Raises the soft limit of open files; a LaunchError where even the hard one is too low."""
+    needed = FILES_BESIDE_NODES + FILES_PER_NODE * nodes
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise LaunchError(
+            f"{nodes} nodes need {needed} open files here, but {hard} are allowed: "
+            f"raise the hard limit (`ulimit -Hn`), or take fewer nodes"
+        )
 
 
 def find_hosts(config: Config) -> list[Host]:
@@ -102,9 +169,10 @@ def prepare(config: Config) -> tuple[Programs, Path | None]:
 
 
 def start_and_watch(
-    config: Config, shells: list[Shell], sites: list[Site], run_dir: Path
+    config: Config, shells: list[Shell], sites: list[Site], record: Record
 ) -> list[NodeFailed]:
     """Runs the benchmark; which nodes failed on the way. Leaves no process behind."""
+    run_dir = record.run_dir
     plan = make_plan(config, sites, *choose_ports(config, shells, sites))
     shell_of = {shell.node: shell for shell in shells}
     announce(plan, run_dir)
@@ -118,6 +186,9 @@ def start_and_watch(
         return watch(supervisor, plan)
     finally:
         supervisor.stop_all()
+        record.exit_codes.update(supervisor.exit_codes())
+        for fault in supervisor.log_faults():
+            warn(fault)
 
 
 def choose_ports(config: Config, shells: list[Shell], sites: list[Site]) -> tuple[list[int], int]:
@@ -205,30 +276,37 @@ def exit_code(code: int) -> int:
     return 2 if code == 2 else 1
 
 
-def gather_all(shells: list[Shell], scratch: str, run_dir: Path) -> list[LaunchError]:
+def gather_all(
+    shells: list[Shell], scratch: str, run_dir: Path, progress: Progress
+) -> list[LaunchError]:
+    """Brings the nodes' results home; which nodes' could not be brought."""
+
+    def gather(shell: Shell) -> None:
+        results.gather(shell, survey.node_scratch(scratch, shell.node), run_dir)
+        progress.gathered.add(shell.node)
+
     remote = [shell for shell in shells if shell.node.host]
-    try:
-        on_all(
-            remote,
-            lambda shell: results.gather(shell, survey.node_scratch(scratch, shell.node), run_dir),
-        )
-    except LaunchError as error:
-        return [error]
-    return []
+    outcomes = attempt_on_all(remote, gather)
+    return [outcome for outcome in outcomes if isinstance(outcome, LaunchError)]
 
 
-def clean_up(shells: list[Shell], scratch: str) -> None:
-    """Removes the nodes' own directories, with the copied programs in them."""
+def clean_up(shells: list[Shell], scratch: str, progress: Progress) -> None:
+    """Removes the nodes' own directories, but for results that were not brought home."""
     remote = [shell for shell in shells if shell.node.host]
+    done = [shell for shell in remote if not progress.started or shell.node in progress.gathered]
     try:
         on_all(
-            remote,
+            done,
             lambda shell: shell.run(
                 scripts.remove_scratch(survey.node_scratch(scratch, shell.node))
             ),
         )
     except LaunchError as error:
         warn(f"files may be left in {scratch}-node*: {error}")
+    for shell in remote:
+        if shell not in done:
+            place = f"{survey.node_scratch(scratch, shell.node)}/results"
+            warn(f"{shell.node.label}: its results were not brought home; they are kept in {place}")
 
 
 def conclude(client: Path, python: Path | None, run_dir: Path, strict: bool) -> int:
@@ -239,8 +317,7 @@ def conclude(client: Path, python: Path | None, run_dir: Path, strict: bool) -> 
         if results.draw(python, tools.CHECKOUT, run_dir):
             say(f"report      {run_dir / 'report.html'}")
         else:
-            warn("the report could not be made: see above")
-            code = code or 1
+            warn("the report could not be made: see above; the figures stand")
     for line in results.closing_lines(summary):
         say(line)
     return code

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import shlex
 
-# Marks the lines that are answers: login scripts may print lines of their own.
+# Marks the lines that are answers: login scripts print lines of their own in front of them, and may
+# leave the last one unended.
 ANSWER = "batchkv-answer"
+# Behind this line comes what the program prints.
+OUTPUT = f"{ANSWER} output"
+# Behind this line come the bytes of an archive, up to the end.
+ARCHIVE = f"{ANSWER} archive"
 # How long a program may take to end after SIGTERM, before SIGKILL; its drain limit is shorter.
 KILL_AFTER_SECS = 15
 
@@ -23,6 +28,7 @@ def run_program(command: tuple[str, ...], directory: str) -> str:
     return _script(f"""\
   exec 3<&0
   cd {shlex.quote(directory)} || exit 1
+  printf '\\n{OUTPUT}\\n'
   {shlex.join(command)} </dev/null 3<&- &
   program=$!
   (
@@ -45,7 +51,7 @@ def survey(address_name: str, binary: str) -> str:
     """Answers with the node's system, data address, and the hash of the file at `binary`."""
     name, path = shlex.quote(address_name), shlex.quote(binary)
     return _script(f"""\
-  answer() {{ printf '{ANSWER} %s %s\\n' "$1" "$2"; }}
+  answer() {{ printf '\\n{ANSWER} %s %s\\n' "$1" "$2"; }}
   answer system "$(uname -sm)"
   found=$(getent ahostsv4 {name} || getent ahosts {name})
   answer address "${{found%%[[:space:]]*}}"
@@ -79,14 +85,29 @@ def free_port(address: str, ports: list[int]) -> str:
     return _script(f"""\
   for port in {candidates}; do
     if ! (exec 3<>/dev/tcp/{address}/$port) 2>/dev/null; then
-      printf '{ANSWER} port %s\\n' "$port"
+      printf '\\n{ANSWER} port %s\\n' "$port"
       exit 0
     fi
   done""")
 
 
 def send_results(scratch: str) -> str:
-    return _script(f"  tar -C {shlex.quote(scratch)}/results -cf - .")
+    """Answers with the hash of each result file, then sends all of them as an archive."""
+    return _script(f"""\
+  cd {shlex.quote(scratch)}/results || exit
+  sums=$(find . -type f -exec sha256sum {{}} +) || exit
+  printf '\\n'
+  while read -r sum name; do
+    [ -z "$name" ] || printf '{ANSWER} %s %s\\n' "$name" "$sum"
+  done <<<"$sums"
+  printf '{ARCHIVE}\\n'
+  tar -cf - .""")
+
+
+def parse_results(sent: bytes) -> tuple[dict[str, str], bytes]:
+    """What `send_results` sent: the SHA-256 of each file by its name, and the archive."""
+    head, _, archive = sent.partition(f"\n{ARCHIVE}\n".encode())
+    return answers(head.decode(errors="replace")), archive
 
 
 def answers(output: str) -> dict[str, str]:

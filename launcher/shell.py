@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from launcher.errors import LaunchError, UsageError
+from launcher.errors import LaunchError, UsageError, reason
 from launcher.nodes import Host, Node
 
 CONNECT_SECS = 10
@@ -45,7 +45,7 @@ class Shell:
                 check=False,
             )
         except OSError as error:
-            raise LaunchError(f"{self.node.label}: {self.argv[0]}: {error}") from None
+            raise LaunchError(f"{self.node.label}: {self.argv[0]}: {reason(error)}") from None
         except subprocess.TimeoutExpired:
             raise LaunchError(f"{self.node.label}: no answer within {timeout_secs} s") from None
         if done.returncode != 0:
@@ -86,17 +86,24 @@ def _ssh_flags(host: Host, ssh_options: tuple[str, ...]) -> list[str]:
     return flags
 
 
-def on_all(shells: list[Shell], action: Callable[[Shell], T]) -> list[T]:
-    """Does the same on all nodes at once; one LaunchError tells of every node that failed."""
+def attempt_on_all(shells: list[Shell], action: Callable[[Shell], T]) -> list[T | LaunchError]:
+    """Does the same on all nodes at once; what came of it on each, or why it failed there."""
 
     def attempt(shell: Shell) -> T | LaunchError:
         try:
             return action(shell)
         except LaunchError as error:
             return error
+        except OSError as error:
+            return LaunchError(f"{shell.node.label}: {reason(error)}")
 
     with ThreadPoolExecutor(max_workers=max(1, len(shells))) as pool:
-        outcomes = list(pool.map(attempt, shells))
+        return list(pool.map(attempt, shells))
+
+
+def on_all(shells: list[Shell], action: Callable[[Shell], T]) -> list[T]:
+    """As `attempt_on_all`; one LaunchError tells of every node that failed."""
+    outcomes = attempt_on_all(shells, action)
     failures = [outcome for outcome in outcomes if isinstance(outcome, LaunchError)]
     if failures:
         usage = any(isinstance(failure, UsageError) for failure in failures)

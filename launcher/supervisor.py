@@ -3,7 +3,8 @@
 Invariants:
 1. Every program runs below a shell whose standard input we hold. Closing it ends the program
    (scripts.run_program), and the kernel closes it should this process die.
-2. Only the reader thread of a program writes its log and waits for its shell.
+2. Only the reader thread of a program writes its log and waits for its shell. Whatever happens to the
+   log, it reads on and tells the end.
 3. After `stop_all` nothing that was started is left.
 """
 
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from launcher import scripts
-from launcher.errors import LaunchError
+from launcher.errors import LaunchError, reason
 from launcher.nodes import Node
 from launcher.plan import Program
 from launcher.shell import Shell
@@ -52,7 +53,30 @@ class NodeFailed(LaunchError):
         lines = "".join(f"\n    {line}" for line in tail) or " none"
         super().__init__(f"{node.label} {what}; last lines of {log}:{lines}")
         self.node = node
+        self.what = what
         self.exit_code = code
+
+
+class _Log:
+    """A program's log, which may fail: a full disk must not end what is measured."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fault: OSError | None = None
+        self._file: IO[bytes] | None = None
+
+    def write(self, raw: bytes) -> None:
+        if self.fault:
+            return
+        try:
+            self._file = self._file or self.path.open("wb", buffering=0)
+            self._file.write(raw)
+        except OSError as error:
+            self.fault = error
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
 
 
 class _Running:
@@ -60,7 +84,7 @@ class _Running:
 
     def __init__(self, shell: Shell, program: Program, log: Path, events: queue.Queue) -> None:
         self.node = program.node
-        self.log = log
+        self.log = _Log(log)
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.exit_code: int | None = None
         self._events = events
@@ -87,14 +111,26 @@ class _Running:
             pass  # it ended already: the reader tells
 
     def _read(self, output: IO[bytes]) -> None:
-        with self.log.open("wb", buffering=0) as log:
-            for raw in output:
-                log.write(raw)
-                text = raw.decode(errors="replace").rstrip("\r\n")
+        try:
+            before = self._skip_login(output)
+            for raw in before or output:
+                self.log.write(raw)
+                text = _text(raw)
                 self.tail.append(text)
                 self._events.put(Line(self.node, text))
-        self.exit_code = self._process.wait()
-        self._events.put(Exit(self.node, self.exit_code))
+        finally:
+            self.log.close()
+            self.exit_code = self._process.wait()
+            self._events.put(Exit(self.node, self.exit_code))
+
+    def _skip_login(self, output: IO[bytes]) -> list[bytes]:
+        """Reads what stands before the program's own output; all there was if that never came."""
+        before: list[bytes] = []
+        for raw in output:
+            if _text(raw) == scripts.OUTPUT:
+                return []
+            before.append(raw)
+        return before
 
     def ask_to_end(self) -> None:
         try:
@@ -109,6 +145,10 @@ class _Running:
             self._reader.join(1)
 
 
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace").rstrip("\r\n")
+
+
 class Supervisor:
     """Starts programs, tells what happens to them in one queue of events, ends them."""
 
@@ -121,7 +161,11 @@ class Supervisor:
         """Starts a program; its output goes to kvsserver-nodeK.log or kvsclient-nodeK.log."""
         node = program.node
         log = self._log_dir / f"kvs{node.role}-{node.name}.log"
-        self._running[node] = _Running(shell, program, log, self._events)
+        try:
+            self._running[node] = _Running(shell, program, log, self._events)
+        except (OSError, RuntimeError) as error:  # no process, no thread
+            said = reason(error) if isinstance(error, OSError) else error
+            raise LaunchError(f"{node.label} cannot be started: {said}") from None
 
     def next_event(self, deadline: float | None = None) -> Line | Exit | None:
         """Waits for the next event; None once `deadline` (time.monotonic) has passed."""
@@ -135,7 +179,16 @@ class Supervisor:
     def failure(self, node: Node, what: str, code: int = 1) -> NodeFailed:
         """An error about a node, with the last lines of its log."""
         running = self._running[node]
-        return NodeFailed(node, what, running.log, list(running.tail), code)
+        return NodeFailed(node, what, running.log.path, list(running.tail), code)
+
+    def exit_codes(self) -> dict[Node, int | None]:
+        """Of each program that was started; None where it was not seen to end."""
+        return {node: running.exit_code for node, running in self._running.items()}
+
+    def log_faults(self) -> list[str]:
+        """A sentence for each log that is not whole."""
+        logs = [running.log for running in self._running.values()]
+        return [f"{log.path} is not whole: {log.fault.strerror}" for log in logs if log.fault]
 
     def stop(self, nodes: list[Node]) -> dict[Node, int | None]:
         """Ends programs in order and tells their exit codes; None if one had to be killed."""

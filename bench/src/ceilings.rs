@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use batchkv_bench::job::{OPERATIONS, Source, map, spec};
 use batchkv_bench::served::{Served, requests};
+use batchkv_cli::screen::{complain, say};
 use batchkv_store::Partitioned;
 use serde::Serialize;
 
@@ -41,7 +42,7 @@ pub(crate) fn run(rounds: usize) -> io::Result<()> {
     let requests = requests(&spec);
     let mut served = Served::loaded(Partitioned::new(256, None), &spec);
     let weights = weights(&requests, &mut served);
-    println!("{weights:?}");
+    say(format_args!("{weights:?}"));
     let (map, mut source, mut encoder) = (map(), Source::new(&spec), Encoder::default());
     let mut encoded = Source::new(&spec);
     let null = NullServer::start()?;
@@ -91,7 +92,7 @@ fn measure(mut layers: Vec<Layer<'_>>, rounds: usize) -> io::Result<Vec<Row>> {
                 samples.push(sample);
             }
         }
-        eprintln!("round {round} of {rounds}");
+        complain("batchkv-bench", format_args!("round {round} of {rounds}"));
     }
     let medians = samples.iter().map(|samples| {
         let of = |figure: fn(&Sample) -> f64| Median::of(samples.iter().map(figure).collect());
@@ -120,13 +121,13 @@ fn measure(mut layers: Vec<Layer<'_>>, rounds: usize) -> io::Result<Vec<Row>> {
 }
 
 fn print(rows: &[Row]) {
-    println!(
+    say(format_args!(
         "{:<32} {:>28} {:>26} {:>9} {:>9}",
         "layer", "M ops/s (95 %)", "CPU ns/op (95 %)", "of mover", "CPU"
-    );
+    ));
     for row in rows {
         let (ops, cpu) = (row.ops_per_sec, row.cpu_ns_per_op);
-        println!(
+        say(format_args!(
             "{:<32} {:>9.2} ({:>7.2} to {:>6.2}) {:>8.1} ({:>6.1} to {:>5.1}) {:>9.3} {:>8.2}x",
             row.layer,
             ops.median / 1e6,
@@ -137,12 +138,12 @@ fn print(rows: &[Row]) {
             cpu.high,
             row.share_of_mover,
             row.cpu_of_mover,
-        );
+        ));
     }
-    println!(
+    say(format_args!(
         "{}",
         serde_json::to_string(rows).expect("rows are plain figures")
-    );
+    ));
 }
 
 /// Calls what works on one request until the time is over.

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 
 use batchkv_bench::job::{OPERATIONS, Source, map, spec};
 use batchkv_bench::served::{Served, requests};
+use batchkv_cli::screen::{complain, say};
 use batchkv_store::Partitioned;
 use clap::ValueEnum;
 use serde::Serialize;
@@ -129,7 +130,10 @@ fn row(
         let more = longer - shorter;
         row.instructions_per_op = more.instructions as f64 / more.operations as f64;
         *misses = more.misses as f64 / more.operations as f64;
-        eprintln!("{layer}, {size} KiB: {more:?}");
+        complain(
+            "batchkv-bench",
+            format_args!("{layer}, {size} KiB: {more:?}"),
+        );
     }
     Ok(row)
 }
@@ -232,20 +236,25 @@ impl Sub for Counted {
 }
 
 fn print(rows: &[Row], commit: &str) {
-    println!("commit {commit}");
+    say(format_args!("commit {commit}"));
     let sizes = LEVEL_2_KIB.map(|kib| format!("{:>9}", format!("{kib} KiB")));
-    println!("{:<24} {:>12} {}", "layer", "instructions", sizes.join(" "));
+    say(format_args!(
+        "{:<24} {:>12} {}",
+        "layer",
+        "instructions",
+        sizes.join(" ")
+    ));
     for row in rows {
         let misses = row.misses_per_op.map(|misses| format!("{misses:>9.3}"));
         let instructions = row.instructions_per_op;
-        println!(
+        say(format_args!(
             "{:<24} {instructions:>12.1} {}",
             row.layer,
             misses.join(" ")
-        );
+        ));
     }
     let json = serde_json::to_string(rows).expect("rows are plain figures");
-    println!("{json}");
+    say(format_args!("{json}"));
 }
 
 #[cfg(test)]

@@ -10,12 +10,6 @@
 //! - `bench/against-redis.sh` and `bench/link-limit.sh`: the whole system against Redis, and against the
 //!   mover on a shaped link.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "its output is its purpose"
-)]
-
 mod ceilings;
 mod counts;
 mod drawing;
@@ -27,7 +21,10 @@ mod serving;
 mod timing;
 
 use std::io;
+use std::process::ExitCode;
 
+use batchkv_cli::screen;
+use batchkv_cli::values::count;
 use clap::Parser;
 
 use crate::counts::Layer;
@@ -39,7 +36,7 @@ enum Command {
     /// Every layer of the standard job, against merely moving its bytes
     Ceilings {
         /// Runs of each layer; the first is not counted
-        #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u16).range(6..))]
+        #[arg(long, default_value_t = 11, value_parser = count(6_u16, 1000))]
         rounds: u16,
     },
     /// Instructions and simulated cache misses of every layer; needs valgrind
@@ -54,8 +51,21 @@ enum Command {
     Serving,
 }
 
-fn main() -> io::Result<()> {
-    let command = batchkv_cli::parse(std::env::args_os()).unwrap_or_else(|said| said.exit());
+fn main() -> ExitCode {
+    let done = match batchkv_cli::parse(std::env::args_os()) {
+        Ok(command) => run(command),
+        Err(said) => return screen::end(&said),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            screen::complain("batchkv-bench", error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> io::Result<()> {
     match command {
         Command::Ceilings { rounds } => ceilings::run(rounds.into()),
         Command::Counts => counts::run(),

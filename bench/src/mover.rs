@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use batchkv_cli::screen::say;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::SockRef;
 
@@ -91,7 +92,7 @@ impl Side {
         match self {
             Self::Serve { address } => {
                 let listener = TcpListener::bind(address)?;
-                println!("ready {}", listener.local_addr()?);
+                say(format_args!("ready {}", listener.local_addr()?));
                 loop {
                     let end = End::answering(listener.accept()?.0, weights)?;
                     // A connection that breaks ends its own thread and no other.
@@ -112,8 +113,11 @@ impl Side {
                 mover.stop()?;
                 let ops_per_sec = sample.ops_per_sec();
                 let bytes_per_op = weights.answer_bytes as f64 / weights.operations as f64;
-                println!("received {:.0} bytes/s", ops_per_sec * bytes_per_op);
-                println!("throughput {ops_per_sec:.2} ops/s");
+                say(format_args!(
+                    "received {:.0} bytes/s",
+                    ops_per_sec * bytes_per_op
+                ));
+                say(format_args!("throughput {ops_per_sec:.2} ops/s"));
                 Ok(())
             }
         }

@@ -3,6 +3,7 @@
 
 use batchkv_bench::job::{OPERATIONS, spec};
 use batchkv_bench::served::{REQUESTS, Served, requests};
+use batchkv_cli::screen::say;
 use batchkv_server::executor::Executor as _;
 use batchkv_store::{Dashmap, Engine, Partitioned};
 
@@ -48,12 +49,12 @@ pub(crate) fn run() {
             }],
         );
         let usage = partitioned.executor.usage();
-        println!(
+        say(format_args!(
             "{name}: partitioned {partitioned_ns:.1} ns, dashmap {dashmap_ns:.1} ns an operation"
-        );
-        println!(
+        ));
+        say(format_args!(
             "  partitioned holds {:.1} bytes a record",
             usage.memory_bytes as f64 / usage.records as f64
-        );
+        ));
     }
 }

@@ -1,8 +1,12 @@
 //! What was typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use batchkv_cli::values::{count, seconds, whole_seconds};
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Runs batchkv's benchmark over a grid of flags, again and again, and reports what came out.
 ///
@@ -53,16 +57,16 @@ pub(crate) struct StudyArgs {
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Runs of each point [default: 3]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "COUNT", value_parser = count(1_u32, 1000))]
     pub(crate) repetitions: Option<u32>,
     /// Seconds that each run measures [default: 10, --quick 1]
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) secs: Option<f64>,
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = whole_seconds(1, 86_400))]
+    pub(crate) secs: Option<u64>,
     /// Seconds before the measured ones [default: 2, --quick 1]
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) warmup_secs: Option<f64>,
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = whole_seconds(0, 3600))]
+    pub(crate) warmup_secs: Option<u64>,
     /// Shuffles the runs [default: 1]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = count(0, u64::MAX))]
     pub(crate) order_seed: Option<u64>,
     /// Flags for every batchkv-server, in one quoted string
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
@@ -71,11 +75,11 @@ pub(crate) struct StudyArgs {
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
     pub(crate) client_args: Option<String>,
     /// Seconds between two runs
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
-    pub(crate) pause: f64,
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "1", value_parser = seconds(Duration::ZERO, DAY))]
+    pub(crate) pause: Duration,
     /// Seconds after which a run is ended as FAILED [default: 120 and three times what it measures]
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) run_limit: Option<f64>,
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds(Duration::from_millis(100), 7 * DAY))]
+    pub(crate) run_limit: Option<Duration>,
     /// What a FAILED run does to the study
     #[arg(long, value_enum, default_value_t = OnFailure::Continue)]
     pub(crate) on_failure: OnFailure,

@@ -5,11 +5,11 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use batchkv_cli::screen::say;
 use nix::sys::statvfs::statvfs;
 
 use crate::overview::{Begun, Overview};
 use crate::plan::{Definition, Run};
-use crate::progress::say;
 use crate::results::{self, Row, Verdict};
 
 /// Free space below which no run is started, MiB: a run's files and the rows need far less.

@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::launcher::{End, Outcome};
+use crate::record::Record;
 use crate::results::Verdict;
 
 /// A run's verdict, and what went wrong where something did.
@@ -15,14 +16,20 @@ pub(crate) fn judge(outcome: &Outcome, limit_secs: f64) -> (Verdict, Option<Stri
         End::TimedOut => return failed(format!("it was ended after its limit of {limit_secs} s")),
         End::Interrupted => return failed("it was interrupted".into()),
     };
-    let complaint = outcome.complaint.as_deref();
-    let server_failed = complaint.is_some_and(|text| text.contains(" (server"));
+    let record = outcome.record.as_ref();
+    let server_failed = record.is_some_and(Record::server_failed);
     match (status.success(), said(outcome.summary.as_ref())) {
         (true, Some(verdict)) => (verdict, None),
         (true, None) => failed("it left no summary.json with a verdict".into()),
         (false, Some(Verdict::Invalid)) if !server_failed => (Verdict::Invalid, None),
-        (false, _) => failed(complaint.map_or_else(|| status.to_string(), str::to_owned)),
+        (false, _) => failed(why(outcome).unwrap_or_else(|| status.to_string())),
     }
+}
+
+/// What went wrong: by the run's record, or in the words for people where there is none.
+pub(crate) fn why(outcome: &Outcome) -> Option<String> {
+    let recorded = outcome.record.as_ref().and_then(Record::reasons);
+    recorded.or_else(|| outcome.complaint.clone())
 }
 
 /// The summary's reasons.
@@ -48,16 +55,25 @@ mod tests {
 
     use super::*;
     use crate::metrics::tests::summary;
+    use crate::record::{Failure, Role};
+
+    fn record(role: Role) -> Record {
+        let failure = Failure {
+            node: Some("node0".into()),
+            role: Some(role),
+            reason: "ended with exit code 137".into(),
+        };
+        Record {
+            failures: vec![failure],
+        }
+    }
 
     #[track_caller]
-    fn judged(
-        code: i32,
-        verdict: Option<&str>,
-        complaint: Option<&str>,
-    ) -> (Verdict, Option<String>) {
+    fn judged(code: i32, verdict: Option<&str>, failed: Option<Role>) -> (Verdict, Option<String>) {
         let outcome = Outcome {
             end: End::Exited(ExitStatus::from_raw(code << 8)),
-            complaint: complaint.map(str::to_owned),
+            record: failed.map(record),
+            complaint: Some("run-cluster.sh: words for people (server on x)".into()),
             summary: verdict.map(|verdict| summary(verdict, 1e6)),
             files: PathBuf::new(),
         };
@@ -66,30 +82,23 @@ mod tests {
 
     #[test]
     fn a_run_that_ends_well_has_its_own_verdict() {
-        assert_eq!(
-            judged(0, Some("VALID"), Some("a line")),
-            (Verdict::Valid, None)
-        );
-        assert_eq!(
-            judged(0, Some("QUALIFIED"), None),
-            (Verdict::Qualified, None)
-        );
-        let client = "node1 (client) ended with exit code 1";
-        assert_eq!(
-            judged(1, Some("INVALID"), Some(client)),
-            (Verdict::Invalid, None)
-        );
+        assert_eq!(judged(0, Some("VALID"), None), (Verdict::Valid, None));
+        let qualified = (Verdict::Qualified, None);
+        assert_eq!(judged(0, Some("QUALIFIED"), None), qualified);
+        let invalid = (Verdict::Invalid, None);
+        assert_eq!(judged(1, Some("INVALID"), Some(Role::Client)), invalid);
+        assert_eq!(judged(1, Some("INVALID"), None), invalid);
     }
 
     #[test]
     fn a_run_that_ends_badly_failed() {
-        let server = Some("node0 (server on x) ended with exit code 137".to_owned());
-        let expected = (Verdict::Failed, server.clone());
-        assert_eq!(judged(1, Some("INVALID"), server.as_deref()), expected);
-        assert_eq!(judged(1, Some("VALID"), server.as_deref()), expected);
-        let silent = judged(1, None, None).1.unwrap();
-        assert!(silent.contains("exit status: 1"), "{silent}");
-        let empty = judged(0, None, Some("a line")).1.unwrap();
+        let expected = failed("node0 ended with exit code 137".into());
+        for verdict in ["INVALID", "VALID"] {
+            assert_eq!(judged(1, Some(verdict), Some(Role::Server)), expected);
+        }
+        let words = judged(1, None, None).1.unwrap();
+        assert!(words.contains("words for people"), "{words}");
+        let empty = judged(0, None, None).1.unwrap();
         assert!(empty.contains("no summary.json"), "{empty}");
     }
 
@@ -98,6 +107,7 @@ mod tests {
         let summary = Some(summary("VALID", 1e6));
         let outcome = Outcome {
             end: End::TimedOut,
+            record: None,
             complaint: None,
             summary,
             files: PathBuf::new(),

@@ -6,20 +6,23 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use batchkv_cli::stop::StopSignals;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::Value as Json;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{self, SignalKind};
 use tokio::time::sleep;
+
+use crate::record::Record;
 
 /// How long the launcher may take to stop its programs: longer than it gives them.
 const GRACE: Duration = Duration::from_secs(40);
-/// What the launcher puts before a complaint.
-const COMPLAINT: &str = "run-cluster.sh: ";
-/// The launcher's own output.
+/// The launcher's own output, and what it complains of.
 const LOG: &str = "launcher.log";
+const COMPLAINTS: &str = "launcher-complaints.log";
+/// Most lines of complaints that are shown, the last ones.
+const COMPLAINT_LINES_MAX: usize = 5;
 
 /// `run-cluster.sh`, or what takes its place.
 #[derive(Debug)]
@@ -43,37 +46,13 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) end: End,
-    /// The launcher's own words about what went wrong.
+    /// What the launcher tells of the run; none where it came to no run.
+    pub(crate) record: Option<Record>,
+    /// The launcher's words for people, of which nothing follows.
     pub(crate) complaint: Option<String>,
     pub(crate) summary: Option<Json>,
     /// The run's own directory, or the one above it if it made none.
     pub(crate) files: PathBuf,
-}
-
-/// The signals that ask this program to stop. SIGHUP is left alone: under nohup it means nothing, and
-/// else it ends this program, which loses only the present run.
-#[derive(Debug)]
-pub(crate) struct StopSignals {
-    interrupt: unix::Signal,
-    terminate: unix::Signal,
-}
-
-impl StopSignals {
-    /// Catches them from now on.
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: unix::signal(SignalKind::interrupt())?,
-            terminate: unix::signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// Waits for the next one.
-    pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
 
 impl Launcher {
@@ -93,11 +72,12 @@ impl Launcher {
         remove(&logs.join("latest"))?;
         let mut child = self.start(words, logs, lock)?;
         let end = watch(&mut child, limit, stop).await?;
-        let log = fs::read(logs.join(LOG)).unwrap_or_default();
+        let words = fs::read(logs.join(COMPLAINTS)).unwrap_or_default();
         let files = logs.join(fs::read_link(logs.join("latest")).unwrap_or_default());
         Ok(Outcome {
             end,
-            complaint: complaint(&String::from_utf8_lossy(&log)),
+            record: Record::read(&files),
+            complaint: complaint(&String::from_utf8_lossy(&words)),
             summary: summary(&files.join("summary.json")),
             files,
         })
@@ -105,6 +85,7 @@ impl Launcher {
 
     fn start(&self, words: &[String], logs: &Path, lock: File) -> io::Result<Child> {
         let output = File::create(logs.join(LOG))?;
+        let complaints = File::create(logs.join(COMPLAINTS))?;
         let mut command = Command::new(&self.path);
         command
             .args(words)
@@ -113,8 +94,8 @@ impl Launcher {
             .arg(logs);
         command
             .stdin(Stdio::from(lock))
-            .stdout(output.try_clone()?)
-            .stderr(output);
+            .stdout(output)
+            .stderr(complaints);
         // A group of its own: the terminal's Ctrl-C is for this program, which ends the run in order.
         command.process_group(0).spawn()
     }
@@ -158,25 +139,12 @@ fn summary(path: &Path) -> Option<Json> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// What the launcher complained of, in one line; its last line where it says nothing of its own.
-fn complaint(log: &str) -> Option<String> {
-    let own = log.lines().filter_map(|line| line.strip_prefix(COMPLAINT));
-    let own: Vec<&str> = own.map(sentence).collect();
-    if !own.is_empty() {
-        return Some(own.join("; "));
-    }
-    log.lines()
-        .map(str::trim)
-        .rfind(|line| !line.is_empty())
-        .map(str::to_owned)
-}
-
-/// A complaint without the mark before it and the announcement of log lines behind it.
-fn sentence(complaint: &str) -> &str {
-    let complaint = complaint.strip_prefix("FAILED: ").unwrap_or(complaint);
-    complaint
-        .split_once("; last lines of ")
-        .map_or(complaint, |(sentence, _)| sentence)
+/// The last lines of what the launcher complained of, as one.
+fn complaint(words: &str) -> Option<String> {
+    let lines = words.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<&str> = lines.collect();
+    let last = &lines[lines.len().saturating_sub(COMPLAINT_LINES_MAX)..];
+    (!last.is_empty()).then(|| last.join("; "))
 }
 
 #[cfg(test)]
@@ -185,15 +153,11 @@ mod tests {
 
     #[test]
     fn the_launchers_complaints_are_one_line() {
-        let log = "1 s 1000 ops/s\n\
-            run-cluster.sh: FAILED: node0 (server) ended with exit code 137; last lines of /x.log:\n\
-            \u{20}   ready 127.0.0.1:1\n\
-            run-cluster.sh: FAILED: node1 (client) ended with exit code 1; last lines of /y.log: none\n";
+        assert_eq!(complaint("a\n  b \n\n").as_deref(), Some("a; b"));
         assert_eq!(
-            complaint(log).unwrap(),
-            "node0 (server) ended with exit code 137; node1 (client) ended with exit code 1"
+            complaint(&"x\n".repeat(99)).as_deref(),
+            Some("x; x; x; x; x")
         );
-        assert_eq!(complaint("a\nb \n\n").as_deref(), Some("b"));
-        assert_eq!(complaint(""), None);
+        assert_eq!(complaint("\n"), None);
     }
 }

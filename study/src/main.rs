@@ -23,23 +23,26 @@ mod overview;
 mod place;
 mod plan;
 mod progress;
+mod record;
 mod report;
 mod results;
 mod runner;
 mod settings;
 mod statistics;
 
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::thread;
 
 use anyhow::{Context as _, Result};
+use batchkv_cli::screen::{self, say};
 
 use args::{Args, Command, PlaceArgs, StudyArgs};
 use folder::Folder;
 use named::Room;
 use place::Place;
 use plan::Kind;
-use progress::{Progress, complain, say};
+use progress::Progress;
 use results::Verdict;
 use runner::{Finish, run_all};
 use settings::{Study, StudyFile};
@@ -51,14 +54,14 @@ const WRONG_USAGE: u8 = 2;
 /// Ended by hand: what shells give for SIGINT.
 const INTERRUPTED: u8 = 130;
 
+fn complain(line: impl Display) {
+    screen::complain("batchkv-study", line);
+}
+
 fn main() -> ExitCode {
     let args: Args = match batchkv_cli::parse(std::env::args_os()) {
         Ok(args) => args,
-        Err(said) => {
-            // Help is no error; a closed output is none either.
-            let _ = said.print();
-            return ExitCode::from(if said.use_stderr() { WRONG_USAGE } else { 0 });
-        }
+        Err(said) => return screen::end(&said),
     };
     let done = match args.command {
         Command::Scaling(typed) => named(Kind::Scaling, &typed),

@@ -1,25 +1,13 @@
 //! What the user sees of a study: a bar with the time left on a terminal, plain lines elsewhere.
 
-use std::fmt::Display;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
 
+use batchkv_cli::screen::say;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::plan::RunId;
 use crate::results::Row;
-
-/// Prints a line. Nobody reading any more is no reason to stop measuring.
-pub(crate) fn say(line: impl Display) {
-    let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{line}");
-    let _ = out.flush();
-}
-
-/// Prints a complaint.
-pub(crate) fn complain(line: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "batchkv-study: {line}");
-}
 
 /// The progress of a study's runs.
 #[derive(Debug)]

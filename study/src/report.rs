@@ -4,8 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
-
-use crate::progress::say;
+use batchkv_cli::screen::say;
 
 /// Makes `report.html` and its pictures in a study's directory, and says where it is.
 ///

@@ -6,8 +6,10 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
 use crate::folder::Folder;
-use crate::judge::{judge, reasons};
-use crate::launcher::{End, Launcher, Outcome, StopSignals};
+use batchkv_cli::stop::StopSignals;
+
+use crate::judge::{judge, reasons, why};
+use crate::launcher::{End, Launcher, Outcome};
 use crate::plan::{Definition, Run};
 use crate::progress::Progress;
 use crate::results::{FORMAT_VERSION, Row, Verdict};
@@ -91,7 +93,7 @@ async fn run_one(
         return Ok(None);
     }
     if wrong_usage(&outcome) {
-        let complaint = outcome.complaint.unwrap_or_default();
+        let complaint = why(&outcome).unwrap_or_default();
         bail!(
             "{} refuses the flags of a run: {complaint}",
             launcher.path.display()

@@ -36,8 +36,8 @@ pub(crate) struct StudyFile {
     name: Option<String>,
     title: Option<String>,
     repetitions: Option<u32>,
-    secs: Option<f64>,
-    warmup_secs: Option<f64>,
+    secs: Option<u64>,
+    warmup_secs: Option<u64>,
     order_seed: Option<u64>,
     server_args: Option<String>,
     client_args: Option<String>,
@@ -105,7 +105,7 @@ impl Study {
         room: Room,
     ) -> Result<Self, String> {
         let name = typed.name.clone().or_else(|| file.name.clone());
-        let manner = manner(typed, &file)?;
+        let manner = manner(typed, &file);
         let definition = definition(kind, typed, file, room)?;
         let name = name.unwrap_or_else(|| default_name(kind, typed.quick));
         check_name(&name)?;
@@ -160,7 +160,7 @@ fn definition(
 fn flags(typed: &StudyArgs, file: &StudyFile) -> BTreeMap<String, Value> {
     let (secs, warmup_secs) = seconds(typed, file);
     let mut flags: BTreeMap<String, Value> = [("secs", secs), ("warmup-secs", warmup_secs)]
-        .map(|(name, secs)| (name.to_owned(), Value::parse(&secs.to_string())))
+        .map(|(name, secs)| (name.to_owned(), Value::Whole(secs)))
         .into();
     if typed.quick {
         flags.insert("records".into(), Value::Whole(100_000));
@@ -169,8 +169,8 @@ fn flags(typed: &StudyArgs, file: &StudyFile) -> BTreeMap<String, Value> {
 }
 
 /// Measured seconds, and those before.
-fn seconds(typed: &StudyArgs, file: &StudyFile) -> (f64, f64) {
-    let (secs, warmup_secs) = if typed.quick { (1.0, 1.0) } else { (10.0, 2.0) };
+fn seconds(typed: &StudyArgs, file: &StudyFile) -> (u64, u64) {
+    let (secs, warmup_secs) = if typed.quick { (1, 1) } else { (10, 2) };
     (
         typed.secs.or(file.secs).unwrap_or(secs),
         typed
@@ -180,20 +180,18 @@ fn seconds(typed: &StudyArgs, file: &StudyFile) -> (f64, f64) {
     )
 }
 
-fn manner(typed: &StudyArgs, file: &StudyFile) -> Result<Manner, String> {
+fn manner(typed: &StudyArgs, file: &StudyFile) -> Manner {
     let (secs, warmup_secs) = seconds(typed, file);
-    let limit_secs = typed
-        .run_limit
-        .unwrap_or(120.0 + 3.0 * (secs + warmup_secs));
-    let duration = |flag: &str, secs: f64| {
-        let duration = Duration::try_from_secs_f64(secs);
-        duration.map_err(|_| format!("--{flag} {secs}: allowed are seconds, 0 or more"))
-    };
-    Ok(Manner {
-        pause: duration("pause", typed.pause)?,
-        limit: duration("run-limit", limit_secs)?,
+    let usual = Duration::from_secs(
+        secs.saturating_add(warmup_secs)
+            .saturating_mul(3)
+            .saturating_add(120),
+    );
+    Manner {
+        pause: typed.pause,
+        limit: typed.run_limit.unwrap_or(usual),
         stop_on_failure: typed.on_failure == OnFailure::Stop,
-    })
+    }
 }
 
 fn title(kind: Kind) -> &'static str {
@@ -248,11 +246,11 @@ mod tests {
     #[test]
     fn what_is_typed_wins_over_the_file_and_the_file_over_the_defaults() {
         let file = "title = 'T'\nrepetitions = 5\nsecs = 3\n[axes]\ntasks = [1, 2]\ntheta = 0.5";
-        let study = study("sweep tasks=4 --secs 1.5 -- --local", file)
+        let study = study("sweep tasks=4 --secs 2s -- --local", file)
             .unwrap()
             .definition;
         assert_eq!((study.title.as_str(), study.repetitions), ("T", 5));
-        assert_eq!(study.flags["secs"], Value::Number(1.5));
+        assert_eq!(study.flags["secs"], Value::Whole(2));
         assert_eq!(study.flags["warmup-secs"], Value::Whole(2));
         assert_eq!(study.launcher_args, ["--local"]);
         let axes: Vec<_> = study.parts[0]
@@ -280,7 +278,6 @@ mod tests {
             ("sweep", "", "needs an axis"),
             ("sweep tasks=1 --name ../x", "", "one directory"),
             ("sweep tasks=1 --name a/b", "", "one directory"),
-            ("sweep tasks=1 --pause=-1", "", "--pause -1"),
             (
                 "sweep tasks=1..100 window=1..100 records=1..100",
                 "",

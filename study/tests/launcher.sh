@@ -16,18 +16,24 @@ leave() {
         >"$logs/run/summary.json"
 }
 
+# fails NODE ROLE CODE: the record of a run in which a program ended badly.
+fails() {
+    printf '{"failures": [{"node": "%s", "role": "%s", "reason": "ended with exit code %s"}]}' "$@" \
+        >"$logs/run/run.json"
+    echo 'run-cluster.sh: FAILED: words for people' >&2
+    exit 1
+}
+
 case $ending in
     good) leave VALID ;;
     careful) leave QUALIFIED ;;
     wrong)
         leave INVALID
-        echo 'run-cluster.sh: FAILED: node1 (client) ended with exit code 1; last lines of x: none' >&2
-        exit 1
+        fails node1 client 1
         ;;
     dying)
         leave INVALID
-        echo 'run-cluster.sh: FAILED: node0 (server) ended with exit code 137; last lines of x: none' >&2
-        exit 1
+        fails node0 server 137
         ;;
     dying-once)
         if mkdir "$logs/../died"; then

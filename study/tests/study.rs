@@ -94,10 +94,7 @@ fn every_end_of_a_run_is_kept_with_its_reason() {
         ("dying", "FAILED"),
     ];
     assert_eq!(verdicts, expected.into());
-    assert_eq!(
-        of("dying")["failure"],
-        "node0 (server) ended with exit code 137"
-    );
+    assert_eq!(of("dying")["failure"], "node0 ended with exit code 137");
     assert_eq!(of("wrong")["reasons"][0], "told to");
     assert_eq!(of("good")["summary"]["ops_per_sec"], 1000);
     let order = of("good")["order"].to_string();
@@ -157,7 +154,7 @@ fn flags_that_the_launcher_refuses_end_the_study_without_a_result() {
     assert_eq!(output.status.code(), Some(1));
     let said = stderr(&output);
     assert!(
-        said.contains("refuses the flags of a run: --workload refused"),
+        said.contains("refuses the flags of a run: run-cluster.sh: --workload refused"),
         "{said}"
     );
     assert!(studies.rows().is_empty());
