@@ -40,7 +40,7 @@ pub(crate) fn run() {
         let spec = spec(chooser);
         let requests = requests(&spec);
         let mut partitioned = Served::loaded(Partitioned::new(256, None), &spec);
-        let mut dashmap = Served::loaded(Dashmap::new(None), &spec);
+        let mut dashmap = Served::loaded(Dashmap::new(256, None), &spec);
         let [partitioned_ns, dashmap_ns] = medians(
             ROUNDS,
             OPERATIONS * REQUESTS,

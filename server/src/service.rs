@@ -41,7 +41,7 @@ pub async fn run(
             serve(config, engine, listener, started, shutdown).await
         }
         EngineKind::Dashmap => {
-            let engine = Dashmap::new(config.max_memory_bytes);
+            let engine = Dashmap::new(partitions, config.max_memory_bytes);
             serve(config, engine, listener, started, shutdown).await
         }
     }

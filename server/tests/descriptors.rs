@@ -43,7 +43,7 @@ fn reason(stream: &mut TcpStream) -> String {
 #[test]
 fn without_a_descriptor_a_client_is_told_so_and_later_ones_are_served() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let executor = |map| Immediate::new(Dashmap::new(None), map, 0);
+    let executor = |map| Immediate::new(Dashmap::new(256, None), map, 0);
     let server = Running::start(listener, config(), executor);
     let mut first = Peer::greeted(server.address);
     // Sockets of clients take their descriptors before there are no more.

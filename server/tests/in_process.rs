@@ -26,7 +26,7 @@ fn with_server(
     buffer_bytes_max: u64,
     client: impl FnOnce(SocketAddr),
 ) -> Snapshot {
-    let totals = with_engine(Dashmap::new(None), listener, buffer_bytes_max, client);
+    let totals = with_engine(Dashmap::new(256, None), listener, buffer_bytes_max, client);
     assert_eq!(totals.dropped, 0);
     totals
 }
@@ -95,7 +95,7 @@ impl Engine for Faulty {
 #[test]
 fn a_panic_ends_its_connection_only_and_is_counted() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let engine = Faulty(Dashmap::new(None));
+    let engine = Faulty(Dashmap::new(256, None));
     let totals = with_engine(engine, listener, BUFFER_BYTES_MAX, |address| {
         let mut good = Peer::greeted(address);
         let mut unlucky = Peer::greeted(address);

@@ -96,7 +96,7 @@ fn start_with(config: Config, some_now: bool) -> (Running, Store, Receiver<Parke
     let (taken, groups) = mpsc::channel();
     let (made, store) = mpsc::channel();
     let executor = move |map: Arc<SharedMap>| {
-        let store = Arc::new(Immediate::new(Dashmap::new(None), map, 0));
+        let store = Arc::new(Immediate::new(Dashmap::new(256, None), map, 0));
         made.send(store.clone()).unwrap();
         let taken = Mutex::new(taken);
         Later {

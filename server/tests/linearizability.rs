@@ -198,7 +198,7 @@ fn the_partitioned_engine_is_linearizable() {
 
 #[test]
 fn the_dashmap_engine_is_linearizable() {
-    assert_linearizable(Dashmap::new(None));
+    assert_linearizable(Dashmap::new(PARTITIONS, None));
 }
 
 /// What a faulty engine answers instead of doing what was asked.
@@ -215,7 +215,7 @@ struct Faulty<L> {
 
 impl<L: Fn(Operation<'_>) -> Option<Lie> + Send + Sync + 'static> Faulty<L> {
     fn new(lie: L) -> Self {
-        let engine = Dashmap::new(None);
+        let engine = Dashmap::new(PARTITIONS, None);
         Self { engine, lie }
     }
 }

@@ -68,7 +68,7 @@ impl Bench {
     /// With a client that offers these features.
     fn offering(features: u64) -> Self {
         let map = Arc::new(SharedMap::new(&map(), Vec::new()));
-        let executor = Immediate::new(Dashmap::new(None), map.clone(), 0);
+        let executor = Immediate::new(Dashmap::new(256, None), map.clone(), 0);
         let identity = Arc::new(Identity {
             server_index: 0,
             threads: 1,

@@ -8,13 +8,14 @@
 
 pub(crate) use std::hash::RandomState;
 pub(crate) use std::hint::spin_loop;
+pub(crate) use std::sync::Mutex;
 pub(crate) use std::sync::atomic::{AtomicU64, fence};
-pub(crate) use std::sync::{Mutex, MutexGuard};
 pub(crate) use std::thread::yield_now;
 
 #[cfg(target_os = "linux")]
 use memmap2::Advice;
 use memmap2::MmapMut;
+use std::io;
 use std::ops::Deref;
 use std::slice;
 
@@ -26,15 +27,15 @@ const CACHE_LINE_BYTES: usize = 64;
 pub(crate) struct Words(MmapMut);
 
 impl Words {
-    /// # Panics
+    /// # Errors
     /// When the system has no address space left.
-    pub(crate) fn zeroed(count: usize) -> Self {
+    pub(crate) fn zeroed(count: usize) -> io::Result<Self> {
         let bytes = count * size_of::<AtomicU64>();
-        let memory = MmapMut::map_anon(bytes).expect("address space for a chunk");
+        let memory = MmapMut::map_anon(bytes)?;
         // Huge pages save most of the page walks; without them it is slower, not wrong.
         #[cfg(target_os = "linux")]
         let _ = memory.advise(Advice::HugePage);
-        Self(memory)
+        Ok(Self(memory))
     }
 }
 

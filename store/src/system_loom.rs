@@ -4,11 +4,12 @@
 //! segments before it starts threads, or hands them over by what it does check.
 
 pub(crate) use loom::hint::spin_loop;
+pub(crate) use loom::sync::Mutex;
 pub(crate) use loom::sync::atomic::{AtomicU64, fence};
-pub(crate) use loom::sync::{Mutex, MutexGuard};
 pub(crate) use loom::thread::yield_now;
 
 use std::hash::{BuildHasher, Hasher};
+use std::io;
 use std::ops::Deref;
 
 /// Each of loom's words is dear, and models need few: more than these do not exist.
@@ -18,12 +19,9 @@ const WORDS_MAX: usize = 768;
 pub(crate) struct Words(Box<[AtomicU64]>);
 
 impl Words {
-    pub(crate) fn zeroed(count: usize) -> Self {
-        Self(
-            (0..count.min(WORDS_MAX))
-                .map(|_| AtomicU64::new(0))
-                .collect(),
-        )
+    pub(crate) fn zeroed(count: usize) -> io::Result<Self> {
+        let words = (0..count.min(WORDS_MAX)).map(|_| AtomicU64::new(0));
+        Ok(Self(words.collect()))
     }
 }
 

@@ -13,7 +13,7 @@
 use batchkv_protocol::{
     Answer, AnswerFrame, AnswerWriter, Counters, Operation, Position, SendBuffer,
 };
-use batchkv_store::{Engine, Partitioned, Placed};
+use batchkv_store::{Engine, ExportCursor, Movable, Partitioned, Placed};
 use loom::sync::Arc;
 use loom::thread;
 
@@ -259,4 +259,75 @@ fn two_writers_of_a_bucket_lose_nothing() {
             }
         });
     }
+}
+
+/// Everything that is exported, in one call.
+fn export(store: &Store) -> Vec<(u8, Vec<u8>)> {
+    let (mut records, mut next) = (Vec::new(), Some(ExportCursor::default()));
+    while let Some(cursor) = next {
+        next = store.0.export(0, &cursor, usize::MAX, &mut |key, value| {
+            records.push((key[0], value.to_vec()));
+        });
+    }
+    records
+}
+
+/// Runs `change` on the store that `prepare` made, while another thread exports and judges what came.
+fn check_export(
+    preemptions: usize,
+    prepare: fn(&Store),
+    change: fn(&Store),
+    is_true: fn(Vec<(u8, Vec<u8>)>) -> bool,
+) {
+    check(preemptions, move || {
+        let store = Arc::new(Store::new());
+        prepare(&store);
+        let exporter = thread::spawn({
+            let store = store.clone();
+            move || assert!(is_true(export(&store)), "an export of what never was")
+        });
+        change(&store);
+        exporter.join().unwrap();
+    });
+}
+
+#[test]
+fn an_export_has_the_value_before_or_after_an_overwrite() {
+    check_export(
+        1,
+        |store| store.put(0, &value(1)),
+        |store| store.put(0, &value(2)),
+        |records| records == [(0, value(1))] || records == [(0, value(2))],
+    );
+}
+
+#[test]
+fn an_export_never_has_what_a_deleted_values_block_holds_next() {
+    check_export(
+        1,
+        |store| store.put(0, &value(1)),
+        |store| {
+            store.delete(0);
+            store.put(ELSEWHERE, &value(2));
+        },
+        |records| {
+            let mut records = records.into_iter();
+            records.all(|record| record == (0, value(1)) || record == (ELSEWHERE, value(2)))
+        },
+    );
+}
+
+#[test]
+fn an_export_beside_a_split_has_every_record_once() {
+    check_export(
+        1,
+        prepare_split,
+        |store| store.put(RECORDS_BEFORE_SPLIT, b""),
+        |records| {
+            let mut keys: Vec<_> = records.into_iter().map(|(key, _)| key).collect();
+            keys.sort_unstable();
+            keys.retain(|key| *key != RECORDS_BEFORE_SPLIT);
+            keys.into_iter().eq(0..RECORDS_BEFORE_SPLIT)
+        },
+    );
 }

@@ -1,6 +1,5 @@
-//! A key as the tables see it: its word and its keyed hash; and what a slot says of a record.
+//! A key as the tables see it: its word and its keyed hash.
 
-use super::slab::Block;
 use super::words::WORD_BYTES;
 use crate::system::RandomState;
 use std::hash::BuildHasher;
@@ -42,10 +41,10 @@ impl Secrets {
         fold(fold(first ^ s1, word_at_end(key) ^ hash) ^ s0, s1)
     }
 
-    /// The hash of the key of a record in a slot.
+    /// The hash of the key with this word and [`form`](Key::form).
     #[inline]
-    pub(super) fn slot_hash(&self, word: u64, locator: Locator) -> u64 {
-        match locator.form() {
+    pub(super) fn hash(&self, word: u64, form: u64) -> u64 {
+        match form {
             0 => word,
             key_bytes => self.inline_hash(word, key_bytes as usize),
         }
@@ -106,7 +105,8 @@ impl<'k> Key<'k> {
         self.bytes.len() <= INLINE_KEY_BYTES_MAX
     }
 
-    /// See [`Locator::form`].
+    /// Its length, if it is inline, else 0. Where forms and words are equal, the keys are, or the
+    /// hashes of long ones.
     #[inline]
     pub(super) fn form(&self) -> u64 {
         if self.is_inline() {
@@ -122,7 +122,7 @@ impl<'k> Key<'k> {
         if self.is_inline() {
             0
         } else {
-            1 + self.bytes.len().div_ceil(WORD_BYTES)
+            long_key_words(self.bytes.len())
         }
     }
 
@@ -133,48 +133,8 @@ impl<'k> Key<'k> {
     }
 }
 
-/// Where a record's block is and what is in it, in one word; 0 for an empty slot.
-///
-/// ```text
-/// bit 0..32       32..53           53..60            60..64
-/// block, units    value, bytes     block's class     inline key, bytes; 0 = key in the block
-/// ```
-///
-/// An inline key with an empty value has no block: the first two fields and the class are 0. Unit
-/// 0 of the slab is never given out, so a record with a long key is not 0 either.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Locator(pub(super) u64);
-
-impl Locator {
-    pub(super) const EMPTY: Self = Self(0);
-
-    #[inline]
-    pub(super) fn new(block: Option<Block>, value_bytes: usize, key: &Key<'_>) -> Self {
-        let (unit, class) = block.map_or((0, 0), |block| (block.unit, block.class));
-        Self(
-            u64::from(unit)
-                | (value_bytes as u64) << 32
-                | u64::from(class) << 53
-                | key.form() << 60,
-        )
-    }
-
-    #[inline]
-    pub(super) fn block(self) -> Option<Block> {
-        let unit = self.0 as u32;
-        let class = (self.0 >> 53 & 0x7F) as u8;
-        (unit != 0).then_some(Block { unit, class })
-    }
-
-    #[inline]
-    pub(super) fn value_bytes(self) -> usize {
-        (self.0 >> 32 & 0x1F_FFFF) as usize
-    }
-
-    /// The form of the key: 0 for a long one, else its length. Where forms and words are equal, the
-    /// keys are, or the hashes of long ones.
-    #[inline]
-    pub(super) fn form(self) -> u64 {
-        self.0 >> 60
-    }
+/// Words of a block in front of the value of a record with a long key of `key_bytes`.
+#[inline]
+pub(super) fn long_key_words(key_bytes: usize) -> usize {
+    1 + key_bytes.div_ceil(WORD_BYTES)
 }

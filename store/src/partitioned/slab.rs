@@ -7,13 +7,12 @@
 //! A freed block's first word is its link in the free list, guarded by the arena's lock. Lookups
 //! that are under way may still read the block; see the invariants in the module above.
 
-use super::super::OutOfMemory;
-use super::key::{Key, Locator};
-use super::words::{LINE_BYTES, LINE_WORDS, Line, WORD_BYTES, hold};
-use crate::system::{AtomicU64, Mutex, MutexGuard, Words, fence};
+use super::words::{LINE_BYTES, LINE_WORDS, Line, WORD_BYTES};
+use crate::engine::OutOfMemory;
+use crate::system::{AtomicU64, Mutex, Words, fence};
 use std::mem;
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
-use std::sync::{OnceLock, PoisonError};
 
 const UNIT_BYTES: usize = 16;
 const UNIT_WORDS: usize = UNIT_BYTES / WORD_BYTES;
@@ -86,12 +85,12 @@ impl Block {
 
 /// How much memory is in use and how much may be.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct MemoryLimit {
     used_bytes: AtomicU64,
     max_bytes: u64,
 }
 
-impl Budget {
+impl MemoryLimit {
     pub(super) fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Ordering::Relaxed)
     }
@@ -124,7 +123,7 @@ pub(super) struct Slab {
     /// The first unit that no run has; guards the making of chunks.
     next_unit: Mutex<usize>,
     arenas: Box<[Mutex<Arena>]>,
-    pub(super) budget: Budget,
+    pub(super) memory: MemoryLimit,
 }
 
 #[derive(Debug)]
@@ -158,7 +157,7 @@ impl Slab {
             chunks: chunks.try_into().expect("as many as were made"),
             next_unit: Mutex::new(LINE_UNITS),
             arenas: (0..ARENAS).map(|_| arena()).collect(),
-            budget: Budget {
+            memory: MemoryLimit {
                 used_bytes: AtomicU64::new(0),
                 max_bytes: memory_bytes_max.unwrap_or(u64::MAX),
             },
@@ -188,17 +187,6 @@ impl Slab {
         self.line(unit + (lines * LINE_UNITS) as u32)
     }
 
-    /// Whether the block of `locator`'s record holds `key` in front of the value.
-    pub(super) fn holds_key(&self, locator: Locator, key: &Key<'_>) -> bool {
-        let words = locator
-            .block()
-            .map_or(&[][..], |block| self.words(block.unit));
-        let Some((length, key_words)) = words.split_first() else {
-            return false;
-        };
-        length.load(Ordering::Relaxed) == key.bytes.len() as u64 && hold(key_words, key.bytes)
-    }
-
     /// A block for `bytes` >= 1, with arbitrary content.
     pub(super) fn allocate(&self, arena: u32, bytes: usize) -> Result<Block, OutOfMemory> {
         self.allocate_class(arena, class_of(bytes), CLASS_SLACK)
@@ -209,12 +197,14 @@ impl Slab {
         self.allocate_class(arena, LINE_CLASS, 0)
     }
 
-    /// Gives a block back that no slot names any more.
+    /// Gives a block back that no slot names any more. Whoever sees the link sees that the bucket has
+    /// changed: the thread that frees has itself locked it, and a lock passes a release fence.
     pub(super) fn free(&self, arena: u32, block: Block) {
-        let mut arena = self.arena(arena);
+        // What an interrupted change has made of the arena is not known: the block is not used again.
+        let Ok(mut arena) = self.arena(arena).lock() else {
+            return;
+        };
         let class = &mut arena.classes[usize::from(block.class)];
-        // Orders the change that took the block out of its slot before the link.
-        fence(Ordering::Release);
         self.words(block.unit)[0].store(class.free.into(), Ordering::Relaxed);
         class.free = block.unit;
         class.was_freed = true;
@@ -226,7 +216,7 @@ impl Slab {
     }
 
     fn allocate_class(&self, arena: u32, class: usize, slack: usize) -> Result<Block, OutOfMemory> {
-        let mut own = self.arena(arena);
+        let mut own = self.arena(arena).lock().map_err(|_| OutOfMemory)?;
         let mut larger = class + 1..=(class + slack).min(CLASSES - 1);
         let block = own
             .pop_free(self, class)
@@ -284,9 +274,8 @@ impl Slab {
         arenas.find_map(|arena| want(&mut *arena.try_lock().ok()?))
     }
 
-    fn arena(&self, arena: u32) -> MutexGuard<'_, Arena> {
-        let arena = &self.arenas[arena as usize % ARENAS];
-        arena.lock().unwrap_or_else(PoisonError::into_inner)
+    fn arena(&self, arena: u32) -> &Mutex<Arena> {
+        &self.arenas[arena as usize % ARENAS]
     }
 
     /// The first unit of so many lines, which are zero and stay where they are for ever, whatever the
@@ -295,27 +284,24 @@ impl Slab {
         Ok(self.new_units(lines * LINE_UNITS)? as u32)
     }
 
-    /// [`new_lines`](Self::new_lines) within the budget.
+    /// [`new_lines`](Self::new_lines) within the limit.
     pub(super) fn take_lines(&self, lines: usize) -> Result<u32, OutOfMemory> {
         Ok(self.take_units(lines * LINE_UNITS)? as u32)
     }
 
-    /// [`new_units`](Self::new_units) within the budget.
+    /// [`new_units`](Self::new_units) within the limit.
     fn take_units(&self, units: usize) -> Result<usize, OutOfMemory> {
-        self.budget.take(units * UNIT_BYTES)?;
+        self.memory.take(units * UNIT_BYTES)?;
         let unit = self.new_units(units);
         if unit.is_err() {
-            self.budget.give(units * UNIT_BYTES);
+            self.memory.give(units * UNIT_BYTES);
         }
         unit
     }
 
     /// Units that nobody has had, all in one chunk.
     fn new_units(&self, units: usize) -> Result<usize, OutOfMemory> {
-        let mut next_unit = self
-            .next_unit
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut next_unit = self.next_unit.lock().map_err(|_| OutOfMemory)?;
         let left = CHUNK_UNITS - *next_unit % CHUNK_UNITS;
         let first = if units <= left {
             *next_unit
@@ -323,7 +309,10 @@ impl Slab {
             *next_unit + left
         };
         let chunk = self.chunks.get(first / CHUNK_UNITS).ok_or(OutOfMemory)?;
-        chunk.get_or_init(|| Words::zeroed(CHUNK_UNITS * UNIT_WORDS));
+        if chunk.get().is_none() {
+            let words = Words::zeroed(CHUNK_UNITS * UNIT_WORDS).map_err(|_| OutOfMemory)?;
+            chunk.get_or_init(|| words);
+        }
         *next_unit = first + units;
         Ok(first)
     }
@@ -398,7 +387,7 @@ mod tests {
         ranges.sort_unstable();
         assert!(ranges.is_sorted_by(|before, after| before.1 <= after.0));
 
-        let used_bytes = slab.budget.used_bytes();
+        let used_bytes = slab.memory.used_bytes();
         for (arena, block) in &blocks {
             slab.free(*arena, *block);
         }
@@ -407,6 +396,6 @@ mod tests {
             let bytes = class_units(block.class.into()) * UNIT_BYTES;
             slab.allocate(3, bytes).unwrap();
         }
-        assert_eq!(slab.budget.used_bytes(), used_bytes);
+        assert_eq!(slab.memory.used_bytes(), used_bytes);
     }
 }

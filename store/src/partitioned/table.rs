@@ -4,12 +4,13 @@
 //! modulo half of that where the former names a bucket that is not there yet. The table grows by
 //! one bucket at a time: bucket `n` takes over a part of bucket `n - 2^k`, and of no other.
 
-use super::super::OutOfMemory;
-use super::bucket::{self, Entry, Guard, Place};
+use super::bucket::{self, Content, Guard, Slot};
 use super::key::{Key, Secrets};
 use super::slab::{CHUNK_LINES, Slab};
 use super::words::{LINE_BYTES, Line};
+use crate::engine::OutOfMemory;
 use crate::system::{AtomicU64, Mutex};
+use std::iter;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
@@ -43,14 +44,14 @@ pub(super) struct Table {
 /// What a split works with, kept so that it does not allocate.
 #[derive(Debug, Default)]
 struct Scratch {
-    entries: Vec<Entry>,
+    contents: Vec<Content>,
     lines: Vec<u32>,
 }
 
 impl Table {
-    /// An empty table, whose first buckets lie in `slab`, whatever its budget says.
+    /// An empty table, whose first buckets lie in `slab`, whatever its limit says.
     pub(super) fn new(slab: &Slab, arena: u32) -> Self {
-        slab.budget.add(Self::EMPTY_BYTES);
+        slab.memory.add(Self::EMPTY_BYTES);
         let first = slab.new_lines(SEGMENT_BUCKETS);
         let segments = [const { OnceLock::new() }; SEGMENTS];
         segments[0].get_or_init(|| first.expect("a new slab has room for every partition"));
@@ -79,10 +80,18 @@ impl Table {
             .expect("a bucket that is addressed is in a chunk")
     }
 
-    /// Counts a new record, and adds a bucket if there are too many records for those present.
-    pub(super) fn record_added(&self, slab: &Slab, secrets: &Secrets) {
-        let records = self.records.fetch_add(1, Ordering::Relaxed) + 1;
-        if records <= RECORDS_PER_BUCKET * self.buckets.load(Ordering::Relaxed) {
+    /// Counts a new record, while its bucket is locked: so nobody can have removed and counted it before.
+    pub(super) fn record_added(&self) {
+        self.records.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn records_removed(&self, count: u64) {
+        self.records.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// Adds a bucket if there are too many records for those present. No bucket may be locked.
+    pub(super) fn grow(&self, slab: &Slab, secrets: &Secrets) {
+        if self.records() <= RECORDS_PER_BUCKET * self.buckets.load(Ordering::Relaxed) {
             return;
         }
         // Who finds the table growing leaves it at that: every later record asks again.
@@ -92,8 +101,43 @@ impl Table {
         }
     }
 
-    pub(super) fn record_removed(&self) {
-        self.records.fetch_sub(1, Ordering::Relaxed);
+    /// Removes the records of every bucket. A split meanwhile moves records to a bucket behind all others, and
+    /// those are not reached yet.
+    pub(super) fn clear(&self, slab: &Slab) {
+        let mut scratch = Scratch::default();
+        let mut cleared = 0;
+        while cleared < self.buckets.load(Ordering::Acquire) {
+            self.clear_bucket(slab, self.bucket(slab, cleared), &mut scratch);
+            cleared += 1;
+        }
+    }
+
+    fn clear_bucket(&self, slab: &Slab, head: &Line, scratch: &mut Scratch) {
+        let Scratch { contents, lines } = scratch;
+        let guard = Guard::lock(head);
+        bucket::collect(slab, head, contents, lines);
+        bucket::refill(slab, head, iter::empty(), lines);
+        drop(guard);
+        self.records_removed(contents.len() as u64);
+        for block in contents
+            .drain(..)
+            .filter_map(|(_, locator)| locator.block())
+        {
+            slab.free(self.arena, block);
+        }
+        for unit in lines.drain(..) {
+            slab.free_line(self.arena, unit);
+        }
+    }
+
+    /// The bucket of keys with `hash`, as the table is now.
+    pub(super) fn extent(&self, hash: u64) -> Extent {
+        Extent::new(self.buckets.load(Ordering::Acquire), hash)
+    }
+
+    /// The first line of a bucket.
+    pub(super) fn head<'s>(&self, slab: &'s Slab, extent: Extent) -> &'s Line {
+        self.bucket(slab, extent.index)
     }
 
     /// Splits one bucket in two.
@@ -108,16 +152,16 @@ impl Table {
         self.make_segment(slab, new_index)?;
         let (old, new) = (self.bucket(slab, old_index), self.bucket(slab, new_index));
         let (_old_guard, _new_guard) = (Guard::lock(old), Guard::lock(new));
-        let Scratch { entries, lines } = scratch;
-        bucket::collect(slab, old, entries, lines);
+        let Scratch { contents, lines } = scratch;
+        bucket::collect(slab, old, contents, lines);
         let new_mask = (new_index + 1).next_power_of_two() - 1;
         let moves =
-            |&(word, locator): &Entry| secrets.slot_hash(word, locator) & new_mask == new_index;
-        let staying = entries.iter().copied().filter(|entry| !moves(entry));
+            |&(word, locator): &Content| secrets.hash(word, locator.form()) & new_mask == new_index;
+        let staying = contents.iter().copied().filter(|content| !moves(content));
         bucket::refill(slab, old, staying, lines);
-        bucket::refill(slab, new, entries.iter().copied().filter(moves), lines);
+        bucket::refill(slab, new, contents.iter().copied().filter(moves), lines);
         self.buckets.store(new_index + 1, Ordering::Release);
-        entries.clear();
+        contents.clear();
         for unit in lines.drain(..) {
             slab.free_line(self.arena, unit);
         }
@@ -132,6 +176,30 @@ impl Table {
             segment.get_or_init(|| first);
         }
         Ok(())
+    }
+}
+
+/// A bucket, and how many of their lowest bits its hashes have in common: they are its index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    index: u64,
+    bits: u32,
+}
+
+impl Extent {
+    fn new(buckets: u64, hash: u64) -> Self {
+        let index = index(buckets, hash);
+        let bits = (buckets - 1).ilog2();
+        // Split already, or made by a split.
+        let is_split = index | 1 << bits < buckets;
+        let bits = bits + u32::from(is_split);
+        Self { index, bits }
+    }
+
+    /// The first of the hashes behind the bucket's, all with their bits in reverse; `None` behind the last.
+    pub(super) fn end_reversed(self) -> Option<u64> {
+        let last = self.index.reverse_bits() | u64::MAX >> self.bits;
+        last.checked_add(1)
     }
 }
 
@@ -161,11 +229,11 @@ fn locate(index: usize) -> (usize, usize, usize) {
 
 /// What is known of a key's record.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Outcome<'s> {
+pub(super) enum Finding<'s> {
     /// Nothing yet.
     Unknown,
     /// It is there, if the bucket still has the lookup's version.
-    Found(Place<'s>),
+    Present(Slot<'s>),
     /// It is not there, if the bucket still has the lookup's version.
     Absent,
 }
@@ -180,7 +248,7 @@ pub(super) struct Lookup<'s, 'k> {
     buckets: u64,
     /// The bucket's version when it was searched.
     version: u64,
-    pub(super) outcome: Outcome<'s>,
+    pub(super) finding: Finding<'s>,
 }
 
 impl<'s, 'k> Lookup<'s, 'k> {
@@ -194,11 +262,11 @@ impl<'s, 'k> Lookup<'s, 'k> {
             head: table.bucket(slab, index(buckets, key.hash)),
             buckets,
             version: 0,
-            outcome: Outcome::Unknown,
+            finding: Finding::Unknown,
         }
     }
 
-    /// Searches the bucket's first line for a short key. The outcome stays unknown when that does
+    /// Searches the bucket's first line for a short key. The finding stays unknown when that does
     /// not decide it; gives the unit of what to read then, 0 if there is none.
     #[inline]
     pub(super) fn search_head(&mut self) -> u32 {
@@ -209,17 +277,17 @@ impl<'s, 'k> Lookup<'s, 'k> {
         }
         let overflow = bucket::overflow(self.head);
         match bucket::candidate(self.head, &self.key) {
-            Some(place) if self.key.is_inline() => self.outcome = Outcome::Found(place),
-            Some(place) => return place.locator.block().map_or(0, |block| block.unit),
-            None if overflow == 0 => self.outcome = Outcome::Absent,
+            Some(slot) if self.key.is_inline() => self.finding = Finding::Present(slot),
+            Some(slot) => return slot.locator.block().map_or(0, |block| block.unit),
+            None if overflow == 0 => self.finding = Finding::Absent,
             None => return overflow,
         }
         0
     }
 
-    /// Searches the whole chain; the outcome stays unknown when others change it meanwhile.
+    /// Searches the whole chain; the finding stays unknown when others change it meanwhile.
     pub(super) fn search(&mut self, slab: &'s Slab) {
-        self.outcome = Outcome::Unknown;
+        self.finding = Finding::Unknown;
         self.version = bucket::version(self.head);
         if self.was_split() {
             *self = Self::new(slab, self.table, self.key);
@@ -244,7 +312,7 @@ impl<'s, 'k> Lookup<'s, 'k> {
         was_split
     }
 
-    /// Whether the outcome, and all that was read on its strength, is true at this moment.
+    /// Whether the finding, and all that was read on its strength, is true at this moment.
     #[inline]
     pub(super) fn is_current(&self) -> bool {
         bucket::is_unchanged(self.head, self.version)
@@ -256,7 +324,7 @@ impl<'s, 'k> Lookup<'s, 'k> {
         loop {
             let guard = Guard::lock(self.head);
             let is_unchanged = guard.version == self.version + 1;
-            if is_unchanged && !matches!(self.outcome, Outcome::Unknown) {
+            if is_unchanged && !matches!(self.finding, Finding::Unknown) {
                 self.version = guard.version;
                 return guard;
             }
@@ -271,10 +339,10 @@ impl<'s, 'k> Lookup<'s, 'k> {
     }
 
     fn search_version(&mut self, slab: &'s Slab) {
-        self.outcome = match bucket::find(slab, self.head, self.version, &self.key) {
-            Ok(Some(place)) => Outcome::Found(place),
-            Ok(None) => Outcome::Absent,
-            Err(bucket::Disturbed) => Outcome::Unknown,
+        self.finding = match bucket::find(slab, self.head, self.version, &self.key) {
+            Ok(Some(slot)) => Finding::Present(slot),
+            Ok(None) => Finding::Absent,
+            Err(bucket::Disturbed) => Finding::Unknown,
         };
     }
 }

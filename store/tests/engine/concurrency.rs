@@ -86,7 +86,7 @@ fn hot_keys_are_never_torn_or_lost<E: Engine>(engine: &E) {
 
 #[test]
 fn hot_keys_of_dashmap() {
-    hot_keys_are_never_torn_or_lost(&Dashmap::new(None));
+    hot_keys_are_never_torn_or_lost(&Dashmap::new(PARTITIONS, None));
 }
 
 #[test]

@@ -30,7 +30,7 @@ macro_rules! suite {
     };
 }
 
-suite!(dashmap, Dashmap::new);
+suite!(dashmap, |limit| Dashmap::new(PARTITIONS, limit));
 suite!(partitioned, |limit| Partitioned::new(PARTITIONS, limit));
 
 fn value(bytes: &[u8]) -> Answered {

@@ -7,3 +7,4 @@ mod conformance;
 mod harness;
 mod memory;
 mod model;
+mod moving;

@@ -63,7 +63,7 @@ proptest! {
 
     #[test]
     fn engines_agree_with_a_plain_map(windows in vec(vec(operation(), 1..70), 1..20)) {
-        check(&Dashmap::new(None), &windows);
+        check(&Dashmap::new(PARTITIONS, None), &windows);
         check(&Partitioned::new(PARTITIONS, None), &windows);
     }
 }

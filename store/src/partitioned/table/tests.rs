@@ -1,7 +1,7 @@
 //! How tables grow, and how long chains become.
 
 use super::super::bucket::SLOTS;
-use super::super::key::Locator;
+use super::super::locator::Locator;
 use super::*;
 use batchkv_protocol::placement;
 
@@ -30,14 +30,15 @@ impl Fixture {
         let key = Key::new(key.into(), &self.secrets);
         let mut lookup = Lookup::new(&self.slab, &self.table, key);
         let guard = lookup.lock(&self.slab);
-        assert!(matches!(lookup.outcome, Outcome::Absent));
+        assert!(matches!(lookup.finding, Finding::Absent));
         // The length keeps the locator of a long key from being 0; chains never look into blocks.
         let locator = Locator::new(None, 1, &key);
         let pushed = bucket::push(&self.slab, 0, lookup.head, (key.word, locator));
-        drop(guard);
         if pushed.is_ok() {
-            self.table.record_added(&self.slab, &self.secrets);
+            self.table.record_added();
         }
+        drop(guard);
+        self.table.grow(&self.slab, &self.secrets);
         pushed
     }
 
@@ -57,18 +58,18 @@ impl Fixture {
     }
 
     fn chain(&self, index: u64) -> (usize, usize) {
-        let (mut entries, mut lines) = (Vec::new(), Vec::new());
+        let (mut contents, mut lines) = (Vec::new(), Vec::new());
         let head = self.table.bucket(&self.slab, index);
-        bucket::collect(&self.slab, head, &mut entries, &mut lines);
-        for (word, locator) in &entries {
-            let hash = self.secrets.slot_hash(*word, *locator);
+        bucket::collect(&self.slab, head, &mut contents, &mut lines);
+        for (word, locator) in &contents {
+            let hash = self.secrets.hash(*word, locator.form());
             assert_eq!(
                 super::index(self.buckets(), hash),
                 index,
                 "a record in the wrong bucket"
             );
         }
-        (entries.len(), 1 + lines.len())
+        (contents.len(), 1 + lines.len())
     }
 }
 
@@ -142,7 +143,7 @@ fn a_table_without_memory_for_buckets_refuses_or_chains() {
     let added = (0..100_000u32)
         .take_while(|key| fixture.add(&key.to_le_bytes()).is_ok())
         .count();
-    assert!(fixture.slab.budget.used_bytes() <= 64 << 10);
+    assert!(fixture.slab.memory.used_bytes() <= 64 << 10);
     assert!(added >= (64 << 10) / LINE_BYTES, "{added} records");
     assert_eq!(sum_and_longest(&fixture.chains()).0, added);
 }
