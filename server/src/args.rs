@@ -45,7 +45,8 @@ struct Args {
     /// Threads that serve connections [default: one a core]
     #[arg(long, value_name = "T", value_parser = values::count(1_usize, 1024))]
     threads: Option<usize>,
-    /// Most bytes of slabs and tables; puts that need more are refused [default: no limit]
+    /// Most bytes of slabs and tables; puts that need more are refused [default: what the engine can address:
+    /// 64 GiB with partitioned, no limit with dashmap]
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = values::bytes(MEMORY_BYTES_PER_PARTITION_MIN, u64::MAX))]
     max_memory: Option<u64>,
     /// Most connections open at a time; fewer where the limit of open files says so (ulimit -n)
