@@ -59,7 +59,9 @@ pub(crate) fn encode<T>(format: u8, value: &T) -> Vec<u8>
 where
     T: SchemaWrite<Standard, Src = T>,
 {
-    let mut bytes = vec![format];
+    let value_bytes = wincode::config::serialized_size(value, STANDARD).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(1 + value_bytes as usize);
+    bytes.push(format);
     wincode::config::serialize_into(&mut bytes, value, STANDARD)
         .expect("plain values have no encoding that fails");
     bytes

@@ -5,27 +5,37 @@
 //!  group -> Proposal: its writes  --->  entries, in rounds            --->  Replica -> engine
 //!           gets stay parked                                                  |  Streams: once only
 //!  answers <--- Answer: outcomes of the writes, at the proposer  <------------'  versions
+//!
+//!  directory's Raft group               its leader                       the partitions' leaders
+//!  servers, wanted replicas  --------->  placement -> controller  ----->  learner, voter, hand over
 //! ```
 //!
-//! A student who knows Raft finds here what a lecture calls "the state machine". Where to start:
-//! [`mod@proposal`] (what is replicated), [`streams`] (why sending again is safe), [`directory`] (what the
-//! cluster has agreed on about itself), [`placement`] (which server should hold what), [`controller`] (how
-//! it gets there), [`mod@map`] and [`gossip`] (what
-//! clients are told, and servers each other).
+//! A student who knows Raft finds here what a lecture calls "the state machine", and who decides on members.
+//! Where to start:
 //!
-//! All of it is plain synchronous code on bytes and values: no I/O, no clock, no thread, no task.
+//! - a write: [`mod@proposal`] (what is replicated), [`replica`] (what each member makes of it), [`streams`]
+//!   (why sending again is safe), [`versions`], [`answering`];
+//! - a move: [`directory`] (what the cluster has agreed on about itself), [`placement`] (which server should
+//!   hold what), [`controller`] (the next step on the way there), [`replica::image`] (what is copied);
+//! - what is told: [`mod@map`] to clients, [`gossip`] to each other.
+//!
+//! All of it is plain synchronous code on bytes and values. Only [`host`], where consensus drives it, has
+//! threads. [`limits`] has every bound.
 
 #![forbid(unsafe_code)]
 
+pub mod answering;
 mod codec;
 pub mod controller;
 pub mod directory;
 pub mod gossip;
+pub mod host;
 pub mod limits;
 pub mod map;
 pub mod outcome;
 pub mod placement;
 pub mod proposal;
+pub mod replica;
 pub mod streams;
 pub mod versions;
 
@@ -33,4 +43,5 @@ pub use codec::Malformed;
 pub use directory::Directory;
 pub use outcome::{Outcome, Outcomes, Refused};
 pub use proposal::{Proposal, Write, WriteSet};
+pub use replica::{Answer, Replica};
 pub use streams::{Admission, Sequence, Streams};

@@ -25,6 +25,14 @@ pub const STREAM_BYTES_MAX: usize = 256 << 10;
 /// From this on no stream of the partition takes a further group, in bytes of memory.
 pub const STREAMS_BYTES_MAX: usize = 16 << 20;
 
+/// Longest chunk of an image, in bytes.
+pub const CHUNK_BYTES: usize = 60 << 10;
+/// Most bytes of an image that wait for whoever fetches it; at this bound the image is given up.
+pub const IMAGE_BYTES_MAX: usize = 64 << 20;
+/// Longest table of streams in an image, in bytes: twice what the table may remember, since its bound is kept
+/// from below.
+pub const TABLE_IMAGE_BYTES_MAX: usize = 2 * STREAMS_BYTES_MAX;
+
 /// Most replicas of a partition that can be wanted.
 pub const REPLICAS_MAX: u32 = 7;
 /// Most partitions that are copied to a server at a time, and from one.
@@ -34,5 +42,7 @@ pub const PARTITIONS_DEFAULT: u32 = 16;
 
 const _: () = {
     assert!(STREAM_BYTES_MAX < STREAMS_BYTES_MAX);
+    assert!(PROPOSAL_BYTES_MAX <= batchkv_consensus::limits::PROPOSAL_BYTES_MAX);
+    assert!(CHUNK_BYTES <= batchkv_consensus::limits::CHUNK_BYTES);
     assert!(KEY_BYTES_MAX + VALUE_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX <= PROPOSAL_BYTES_MAX);
 };

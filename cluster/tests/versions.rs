@@ -62,7 +62,7 @@ fn check(engine: &impl Engine) {
 
 #[test]
 fn answers_are_the_values_without_their_versions() {
-    check(&Dashmap::new(None));
+    check(&Dashmap::new(1, None));
     check(&Partitioned::new(4, None));
 }
 

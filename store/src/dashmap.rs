@@ -195,10 +195,13 @@ impl Movable for Dashmap {
     }
 }
 
+/// A key behind its hash.
+type HashedKey = (u64, Box<[u8]>);
+
 /// The keys with the lowest hashes from `from` on whose records have `limit_bytes` together, at least one, each with
 /// its hash; and the next hash, `None` if there are no more.
-fn first_keys(map: &Map, from: u64, limit_bytes: usize) -> (Vec<(u64, Box<[u8]>)>, Option<u64>) {
-    let mut first = BTreeMap::<(u64, Box<[u8]>), usize>::new();
+fn first_keys(map: &Map, from: u64, limit_bytes: usize) -> (Vec<HashedKey>, Option<u64>) {
+    let mut first = BTreeMap::<HashedKey, usize>::new();
     let (mut bytes, mut next) = (0, None);
     for record in map {
         let hash = map.hasher().hash_one(record.key());

@@ -175,6 +175,9 @@ pub enum Refusal {
     /// No number of replicas.
     #[error("{0} replicas: must be from 1 to {REPLICAS_MAX}")]
     Replicas(u32),
+    /// The command does not decode: a newer program proposed it.
+    #[error("the command is not known here")]
+    Malformed,
     /// An address is empty or too long.
     #[error("an address has 1 to {ADDRESS_BYTES_MAX} bytes, not {0}")]
     Address(u32),
