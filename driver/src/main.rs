@@ -43,7 +43,9 @@ use command::args::{Args, Command, RunArgs, rewrite_single_dashes};
 use command::config::{self, Config, ConfigError};
 use command::lookup::{Lookup, look_up};
 use command::verify;
-use results::{Results, merge, prepare, report};
+use results::files::prepare;
+use results::{Results, merge, report};
+use run::conclusion::judge_results;
 use screen::{complain, say, show};
 use tokio::runtime;
 use verdict::Verdict;
@@ -102,16 +104,20 @@ fn measure(typed: &RunArgs) -> anyhow::Result<ExitCode> {
     if typed.check {
         return Ok(ExitCode::SUCCESS);
     }
-    let output = config.output.clone();
+    let (output, alone) = (config.output.clone(), config.member.clients == 1);
     if let Some(dir) = &output {
         prepare(dir).map_err(|error| ConfigError::output(dir, &error))?;
     }
     say(format_args!("workload {}", config.spec));
-    let (results, interrupted) = runtime()?.block_on(run::run(config))?;
-    // A disk that fills up must not take the figures with it.
-    let written = output.map_or(Ok(()), |dir| results.write(&dir));
+    let (mut results, interrupted) = runtime()?.block_on(run::run(config))?;
+    // A rule that fails must not take the figures with it, nor a disk that fills up.
+    let measured = output.as_ref().map_or(Ok(()), |dir| results.write(dir));
+    judge_results(alone, &mut results);
     say(report::report(&results.summary));
-    written?;
+    measured?;
+    if let Some(dir) = &output {
+        results.write_summary(dir)?;
+    }
     let code = exit_code(&results, typed.strict);
     Ok(match interrupted && code == 0 {
         true => ExitCode::from(INTERRUPTED),

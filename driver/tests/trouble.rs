@@ -7,6 +7,7 @@ mod common;
 mod driver;
 
 use driver::{Lie, SMALL, Scratch, Server, client};
+use std::fs;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -203,4 +204,15 @@ fn help_is_no_error() {
     let (code, text, _) = client("--help");
     assert_eq!(code, 0);
     assert!(text.contains("--batch-size"));
+}
+
+#[test]
+fn an_earlier_runs_files_do_not_pass_for_this_ones() {
+    let scratch = Scratch::new("earlier");
+    fs::write(scratch.path().join("summary.json"), "{}").unwrap();
+    let output = scratch.path().display();
+    // Nobody listens there.
+    let (code, _, complaints) = client(&format!("--hosts 127.0.0.1:1 {SMALL} --output {output}"));
+    assert_eq!(code, 1, "{complaints}");
+    assert!(!scratch.path().join("summary.json").exists());
 }

@@ -17,11 +17,12 @@ use crate::measured::counts::{Account, Counts, Kinds, Offered};
 use crate::measured::latency::Latencies;
 use crate::measured::statistics::median;
 use crate::observation::snapshots::Told;
+use crate::results::Results;
+use crate::results::files::{ReadError, parse};
 use crate::results::latency_log::LatencyLog;
 use crate::results::nodes::{NodeSeries, Role};
 use crate::results::series::{Row, Series};
 use crate::results::summary::{Framing, Hottest, ServerFigures, Summary};
-use crate::results::{ReadError, Results, parse};
 use crate::verdict::{
     Checked, Finding, Judgement, Node, Rule, RunFacts, Window, counts_do_not_fit, judge,
     judge_node, judge_run,

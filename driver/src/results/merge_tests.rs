@@ -1,8 +1,8 @@
 use super::*;
 use crate::measured::latency::LatencyPart;
+use crate::results::files::{LATENCY_FILE, RESOURCES_FILE, SERIES_FILE, SUMMARY_FILE};
 use crate::results::nodes::tests::samples;
 use crate::results::summary::tests::example;
-use crate::results::{LATENCY_FILE, RESOURCES_FILE, SERIES_FILE, SUMMARY_FILE};
 use crate::verdict::Verdict;
 use std::time::Duration;
 

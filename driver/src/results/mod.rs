@@ -1,5 +1,6 @@
 //! The files of a client, and of a whole run: what they hold, how they are written and read.
 
+pub(crate) mod files;
 pub(crate) mod latency_log;
 pub(crate) mod merge;
 pub(crate) mod nodes;
@@ -9,35 +10,19 @@ pub(crate) mod summary;
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::history::row::{self as history, HistoryRow};
 use batchkv_telemetry::Series as Samples;
 
+use files::{
+    HISTORY_FILE, LATENCY_FILE, NODES_FILE, RESOURCES_FILE, ReadError, SERIES_FILE, SUMMARY_FILE,
+    parse,
+};
 use latency_log::LatencyLog;
 use nodes::NodeSeries;
 use series::Series;
 use summary::Summary;
-
-/// Names of the files in their directory.
-pub(crate) const SUMMARY_FILE: &str = "summary.json";
-pub(crate) const SERIES_FILE: &str = "throughput.csv";
-pub(crate) const LATENCY_FILE: &str = "latency.hlog";
-pub(crate) const NODES_FILE: &str = "nodes.csv";
-/// A client's only: its samples as they were taken, but for the clock.
-pub(crate) const RESOURCES_FILE: &str = "resources.csv";
-
-/// A client's only, with --check-linearizability.
-pub(crate) const HISTORY_FILE: &str = "history.csv";
-
-/// Why a result file cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ReadError {
-    #[error("{0} cannot be read: {1}")]
-    Io(PathBuf, io::Error),
-    #[error("{0} is damaged or cut off: {1}")]
-    Damaged(PathBuf, String),
-}
 
 /// What a client, or a whole run, has measured.
 #[derive(Debug, Clone)]
@@ -53,29 +38,16 @@ pub(crate) struct Results {
     pub(crate) nodes: Vec<NodeSeries>,
 }
 
-/// Makes `dir` and sees that files can be written there, before a run is done for nothing. What is
-/// there stays.
-///
-/// # Errors
-/// When they cannot; the error names the path.
-pub(crate) fn prepare(dir: &Path) -> io::Result<()> {
-    fs::create_dir_all(dir).map_err(|error| named(dir, error))?;
-    let probe = dir.join(format!(".batchkv-{}", std::process::id()));
-    fs::write(&probe, "?\n").map_err(|error| named(dir, error))?;
-    fs::remove_file(&probe)
-}
-
 impl Results {
-    /// Writes the files into `dir`, which is created if absent; the summary last.
+    /// Writes the files into `dir`, which is created if absent; an earlier summary goes first, and this
+    /// one comes last.
     ///
     /// # Errors
     /// When a file cannot be written; the error names it.
     pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
-        fs::create_dir_all(dir).map_err(|error| named(dir, error))?;
-        let put = |name: &str, bytes: &[u8]| {
-            let path = dir.join(name);
-            fs::write(&path, bytes).map_err(|error| named(&path, error))
-        };
+        fs::create_dir_all(dir).map_err(|error| files::named(dir, error))?;
+        files::remove(&dir.join(SUMMARY_FILE))?;
+        let put = |name: &str, bytes: &[u8]| files::put(dir, name, bytes);
         put(SERIES_FILE, self.series.to_csv().as_bytes())?;
         put(LATENCY_FILE, &self.latency.to_bytes())?;
         let start = self.latency.start_unix_time;
@@ -87,7 +59,15 @@ impl Results {
         if let Some(history) = &self.history {
             put(HISTORY_FILE, history::to_csv(history).as_bytes())?;
         }
-        put(SUMMARY_FILE, self.summary.to_json().as_bytes())
+        self.write_summary(dir)
+    }
+
+    /// Writes the summary alone, once it says more than before.
+    ///
+    /// # Errors
+    /// When it cannot be written; the error names it.
+    pub(crate) fn write_summary(&self, dir: &Path) -> io::Result<()> {
+        files::put(dir, SUMMARY_FILE, self.summary.to_json().as_bytes())
     }
 
     /// Reads what [`write`](Self::write) wrote. A client on a machine that does not count leaves no
@@ -118,24 +98,6 @@ impl Results {
             nodes: Vec::new(),
         })
     }
-}
-
-/// Reads a text file and what is in it.
-pub(crate) fn parse<T>(
-    dir: &Path,
-    name: &str,
-    parser: impl FnOnce(&str) -> Result<T, String>,
-) -> Result<T, ReadError> {
-    let path = dir.join(name);
-    let text = fs::read_to_string(&path).map_err(|error| ReadError::Io(path.clone(), error))?;
-    parser(&text).map_err(|reason| ReadError::Damaged(path, reason))
-}
-
-fn named(path: &Path, error: io::Error) -> io::Error {
-    io::Error::new(
-        error.kind(),
-        format!("{} cannot be written: {error}", path.display()),
-    )
 }
 
 #[cfg(test)]

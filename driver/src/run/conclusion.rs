@@ -20,7 +20,8 @@ use crate::results::series::Series;
 use crate::results::summary::{FORMAT_VERSION, Framing, Hottest, ServerFigures, Summary};
 use crate::run::board::Board;
 use crate::verdict::{
-    ClockFacts, Facts, Judgement, Node, ServerFacts, Verdict, judge, judge_node, judge_run,
+    ClockFacts, Facts, Finding, Judgement, Node, Rule, ServerFacts, Verdict, judge, judge_node,
+    judge_run,
 };
 
 /// How a run ended.
@@ -44,7 +45,7 @@ pub(crate) struct Ending {
     pub(crate) samples: Option<Samples>,
 }
 
-/// The results of a client's run.
+/// What a client's run has measured, not judged yet: see [`judge_results`].
 ///
 /// # Errors
 /// When the client is none of the run's, which the configuration excludes.
@@ -68,9 +69,8 @@ pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow:
     facts.latency_mean_us = summary.latency_us.map(|latency| latency.mean);
     let (checked, history) = recorded.unzip();
     summary.linearizability = checked;
-    let judgement = judgement(config, &facts, &summary, &series);
     summary.facts = Some(facts);
-    summary.judge(judgement);
+    summary.judge(not_judged());
     Ok(Results {
         history,
         summary,
@@ -99,20 +99,12 @@ fn recorded(config: &Config, ending: &Ending) -> Option<(Linearizability, Vec<Hi
     let cut = recordings()
         .filter_map(|(_, recording)| recording.cut)
         .min();
-    let mut checked = Linearizability {
+    let checked = Linearizability {
         share: list.share(),
         left_out: recordings().map(|(_, recording)| recording.left_out).sum(),
         cut_nanos: cut.map(|cut| shifted_nanos(&ending.own_clock, ending.clock, cut)),
         ..Linearizability::default()
     };
-    if config.member.clients == 1 {
-        checked.check(&[Testimony {
-            client: "the client",
-            rows: &rows,
-            bound_nanos: 0,
-            cut_nanos: checked.cut_nanos,
-        }]);
-    }
     Some((checked, rows))
 }
 
@@ -267,8 +259,42 @@ fn summary(
     })
 }
 
-/// All rules that can be applied here. Several clients' seconds are judged together, when they are merged.
-fn judgement(config: &Config, facts: &Facts, summary: &Summary, series: &Series) -> Judgement {
+/// What is to be thought of results that no rule has looked at.
+fn not_judged() -> Judgement {
+    let reason = "The rules must judge a run, but the program ended before they did; the measurements are whole, the \
+                  verdict is missing; please report it."
+        .into();
+    Judgement {
+        findings: vec![Finding {
+            rule: Rule::Failed,
+            reason,
+        }],
+        checked: Vec::new(),
+    }
+}
+
+/// Judges what a client has measured, once it is written: whatever a rule does, the measurements are kept.
+/// Several clients' seconds and histories are judged together, when they are merged.
+pub(crate) fn judge_results(alone: bool, results: &mut Results) {
+    let summary = &mut results.summary;
+    if let (Some(checked), Some(rows), true) =
+        (&mut summary.linearizability, &results.history, alone)
+    {
+        checked.check(&[Testimony {
+            client: "the client",
+            rows,
+            bound_nanos: 0,
+            cut_nanos: checked.cut_nanos,
+        }]);
+    }
+    if let Some(facts) = &summary.facts {
+        let judgement = judgement(alone, facts, summary, &results.series);
+        summary.judge(judgement);
+    }
+}
+
+/// All rules that can be applied here.
+fn judgement(alone: bool, facts: &Facts, summary: &Summary, series: &Series) -> Judgement {
     let mut judgement = judge(facts);
     let here = |server: &ServerFacts| server.on_client_machine == Some(true);
     let usage = summary.nodes.first().map(|node| node.usage);
@@ -278,7 +304,7 @@ fn judgement(config: &Config, facts: &Facts, summary: &Summary, series: &Series)
         usage,
         shared,
     )));
-    if config.member.clients == 1 {
+    if alone {
         judgement.add(of_the_servers(summary));
         judgement.add(judge_run(&run_facts(series, summary, Vec::new())));
     }

@@ -39,7 +39,7 @@ const READ_BACK_TIME: Duration = Duration::from_secs(600);
 /// Time for what is under way when sending ends.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
-/// Does the run; gives its results, and whether it was ended by hand.
+/// Does the run; gives what it measured, not judged yet, and whether it was ended by hand.
 ///
 /// # Errors
 /// When it could not begin: no server, no other client, no thread. What goes wrong later is in the

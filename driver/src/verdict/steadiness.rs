@@ -1,11 +1,9 @@
 //! Rules about the seconds of a window: enough of them, all clients' the same, steady, and long against the
 //! latencies.
 
-use statrs::distribution::{ContinuousCDF, StudentsT};
-
 use super::check::Extent;
 use super::facts::{RunFacts, Window};
-use crate::measured::statistics::median;
+use crate::measured::statistics::{Line, change, mean, median, standard_error};
 use crate::screen::grouped;
 
 /// Least number of blocks of whole seconds that say something about steadiness.
@@ -75,37 +73,22 @@ pub(super) fn unsteady(facts: &RunFacts) -> Option<String> {
     let halves = [&facts.ops[..half], &facts.ops[facts.ops.len() - half..]];
     let [first, second] = halves.map(|half| median(half.iter().copied()));
     let mean = mean(&means);
-    let variance = squares(&means, mean) / (means.len() - 1) as f64;
-    let standard_error = (variance / means.len() as f64).sqrt();
-    let allowed = (CHANGE_MAX * mean).max(STANDARD_ERRORS_MAX * standard_error);
+    let allowed = (CHANGE_MAX * mean).max(STANDARD_ERRORS_MAX * standard_error(&means));
     ((second - first).abs() > allowed).then(|| {
         format!(
             "Throughput should be steady, but the median second of the window's first half had {} \
-             operations and that of the second {} ({:+.1} %); {REMEDY}.",
+             operations and that of the second {} ({}); {REMEDY}.",
             grouped(first as u64),
             grouped(second as u64),
-            100.0 * (second - first) / first.max(1.0),
+            change(first, second),
         )
     })
 }
 
 pub(super) fn trend(facts: &RunFacts) -> Option<String> {
     let means = block_means(&facts.ops)?;
-    let count = means.len() as f64;
-    let times: Vec<f64> = (0..means.len()).map(|block| block as f64).collect();
-    let (middle, mean) = (mean(&times), mean(&means));
-    let times_squares = squares(&times, middle);
-    let products = times
-        .iter()
-        .zip(&means)
-        .map(|(t, m)| (t - middle) * (m - mean));
-    let slope = products.sum::<f64>() / times_squares;
-    let change = slope * count / mean;
-    let residual = |(t, m): (&f64, &f64)| (m - mean - slope * (t - middle)).powi(2);
-    let residuals: f64 = times.iter().zip(&means).map(residual).sum();
-    let slope_error = (residuals / (count - 2.0) / times_squares).sqrt();
-    let law = StudentsT::new(0.0, 1.0, count - 2.0).ok()?;
-    let p = 2.0 * law.sf((slope / slope_error).abs());
+    let Line { slope, p } = Line::through(&means);
+    let change = slope * means.len() as f64 / mean(&means);
     let way = if slope > 0.0 { "rises" } else { "falls" };
     (change.abs() > CHANGE_MAX && p < TREND_P_MAX).then(|| {
         format!(
@@ -146,13 +129,4 @@ fn block_means(ops: &[u64]) -> Option<Vec<f64>> {
     }
     let mean = |block: &[u64]| block.iter().sum::<u64>() as f64 / block_secs as f64;
     Some(ops.chunks_exact(block_secs).map(mean).collect())
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Sum of the squared distances from `middle`.
-fn squares(values: &[f64], middle: f64) -> f64 {
-    values.iter().map(|value| (value - middle).powi(2)).sum()
 }

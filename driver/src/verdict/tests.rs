@@ -570,6 +570,26 @@ fn a_difference_within_the_noise_is_no_unsteadiness() {
 }
 
 #[test]
+fn seconds_that_are_all_alike_are_steady() {
+    for secs in [1, 2, 9, 10, 12, 100] {
+        for ops in [0, 1, 1000] {
+            let mut facts = steady();
+            facts.ops = vec![ops; secs];
+            let found = judge_run(&facts);
+            let alarm = |found: &&Finding| [Rule::Unsteady, Rule::Trend].contains(&found.rule);
+            assert_eq!(found.iter().find(alarm), None, "{secs} s of {ops}");
+        }
+    }
+    // Nothing at all, then as much as ever.
+    let mut facts = steady();
+    facts.ops = [[0; 15], [1000; 15]].concat();
+    let reasons = judge_run(&facts);
+    let unsteady = reasons.iter().find(|found| found.rule == Rule::Unsteady);
+    let reason = &unsteady.unwrap().reason;
+    assert!(reason.contains("1,000 (from nothing)"), "{reason}");
+}
+
+#[test]
 fn a_trend_qualifies() {
     let words = ["rises by 9.", "p = "];
     provoke_run(Rule::Trend, &words, |facts| {

@@ -1,11 +1,11 @@
 //! Rules about what was asked: kinds, ranks, records, values, and how fast.
 
 use batchkv_workload::{Kind, SkewSample};
-use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 use super::check::Extent;
 use super::facts::Facts;
 use crate::measured::counts::Offered;
+use crate::measured::statistics::chi_squared_p;
 use crate::screen::grouped;
 
 /// Chance of drawing such a sample from the right distribution, below which it is the wrong one.
@@ -103,7 +103,7 @@ pub(crate) fn skew_fault(sample: &SkewSample) -> Option<String> {
         }
     }
     let freedom = sample.buckets.len().saturating_sub(1) as f64;
-    let p = ChiSquared::new(freedom).map_or(1.0, |law| law.sf(chi_squared));
+    let p = chi_squared_p(chi_squared, freedom);
     let (bucket, off) = worst
         .1
         .filter(|_| p < SKEW_P_MAX && worst.0 > SKEW_OFF_MAX)?;
