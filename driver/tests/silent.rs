@@ -38,7 +38,8 @@ fn a_server_that_closes_instead_of_telling_its_counts_is_no_proof() {
     let (code, summary) = run("counts", false);
     let told = reasons(&summary, "counts-not-told");
     assert_eq!((code, told.len()), (1, 1), "{summary}");
-    assert!(told[0].contains("connection 0 of worker 0"), "{told:?}");
+    // Whichever worker ends first is named.
+    assert!(told[0].contains("connection 0 of worker"), "{told:?}");
     let (_, honest) = run("counts-told", true);
     assert!(reasons(&honest, "counts-not-told").is_empty(), "{honest}");
 }
