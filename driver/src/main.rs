@@ -33,13 +33,12 @@ mod run;
 mod screen;
 mod verdict;
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use batchkv_cli::parse_with_config;
-use command::args::{Args, Command, RunArgs, rewrite_single_dashes};
+use command::args::{Args, Command, RunArgs};
 use command::config::{self, Config, ConfigError};
 use command::lookup::{Lookup, look_up};
 use command::verify;
@@ -60,25 +59,9 @@ const NOT_VALID: u8 = 3;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let typed: Result<Vec<String>, OsString> =
-        std::env::args_os().map(OsString::into_string).collect();
-    let typed = match typed {
-        Ok(typed) => typed,
-        Err(odd) => {
-            complain(format_args!(
-                "the argument {} is no text in UTF-8",
-                odd.display()
-            ));
-            return ExitCode::from(WRONG_USAGE);
-        }
-    };
-    let args = match parse_with_config::<Args>(rewrite_single_dashes(typed)) {
+    let args = match parse_with_config::<Args>(std::env::args_os()) {
         Ok(args) => args,
-        Err(error) => {
-            // Help and version are no errors; a closed output is none either.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { WRONG_USAGE } else { 0 });
-        }
+        Err(said) => return batchkv_cli::screen::end(&said),
     };
     let done = match args.command {
         None => measure(&args.run),

@@ -1,26 +1,12 @@
-//! What people see. Writing never panics: when nobody reads any more, the run goes on, for its
-//! result files.
+//! What people see: lines and complaints by [`batchkv_cli::screen`], and numbers in words.
 
 use std::fmt::Display;
-use std::io::{self, Write};
 
-/// Prints a line.
-pub(crate) fn say(line: impl Display) {
-    let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{line}");
-    let _ = out.flush();
-}
-
-/// Prints bytes as they are, and a line's end.
-pub(crate) fn show(bytes: &[u8]) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(bytes);
-    let _ = writeln!(out);
-}
+pub(crate) use batchkv_cli::screen::{say, show};
 
 /// Prints a complaint.
 pub(crate) fn complain(line: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "batchkv-client: {line}");
+    batchkv_cli::screen::complain("batchkv-client", line);
 }
 
 /// A count with thousands separated: `13,456,789`.

@@ -257,7 +257,7 @@ fn a_workload_is_proven_without_servers() {
     let (code, _, complaints) = client("verify-workload --servers 0");
     assert_eq!(code, 2);
     assert!(
-        complaints.contains("--servers 0: allowed are numbers from 1 to"),
+        complaints.contains("--servers 0: allowed are whole numbers from 1 to"),
         "{complaints}"
     );
 }

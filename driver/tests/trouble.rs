@@ -216,3 +216,31 @@ fn an_earlier_runs_files_do_not_pass_for_this_ones() {
     assert_eq!(code, 1, "{complaints}");
     assert!(!scratch.path().join("summary.json").exists());
 }
+
+/// Hours of puts that are all refused would end in the same.
+#[test]
+fn a_load_that_cannot_succeed_ends_with_the_reason() {
+    let server = Server::small(16 << 20);
+    let words = "--records 1e9 --tasks 4 --secs 1 --warmup-secs 0";
+    let (code, text, complaints) = client(&format!("--hosts {} {words}", server.address));
+    assert_eq!(code, 1, "{text}{complaints}");
+    for part in [
+        "Every record must be loaded",
+        "1,000,000,000 records",
+        "--max-memory",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn reads_that_found_nothing_are_told_first() {
+    let server = Server::start(0, 1);
+    let words = format!("--hosts {} {SMALL} --no-load --workload C", server.address);
+    let (code, text, complaints) = client(&words);
+    assert_eq!(code, 0, "{text}{complaints}");
+    assert!(
+        text.contains("- 100.0 % of the reads found nothing"),
+        "{text}"
+    );
+}

@@ -57,6 +57,18 @@ impl ValueSizes {
         self.extreme(|a, b| a.max(b))
     }
 
+    /// The mean length.
+    pub fn bytes_mean(&self) -> f64 {
+        match &self.0 {
+            Shape::Constant(bytes) => f64::from(*bytes),
+            Shape::Uniform { min, max } => (f64::from(*min) + f64::from(*max)) / 2.0,
+            Shape::Weighted { parts, .. } => {
+                let part = |(bytes, share): &(u32, f64)| f64::from(*bytes) * share;
+                parts.iter().map(part).sum()
+            }
+        }
+    }
+
     fn extreme(&self, choose: fn(u32, u32) -> u32) -> usize {
         let bytes = match &self.0 {
             Shape::Constant(bytes) => *bytes,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::keys::KeyStyle;
+use crate::keys::{KeyBuf, KeyStyle};
 use crate::mix::Mix;
 use crate::sizes::ValueSizes;
 use crate::stream::Chooser;
@@ -322,6 +322,13 @@ impl Spec {
     /// Whether some values have no room for the whole header with its checksum.
     pub fn has_short_values(&self) -> bool {
         self.value_sizes().bytes_min() < HEADER_BYTES
+    }
+
+    /// Bytes of a loaded record's key and value, on average.
+    pub fn record_bytes(&self) -> f64 {
+        let last = KeyBuf::new(self.key_style(), self.records() - 1);
+        // Keys of numbers are as long as the last one, but for a ninth of a byte.
+        last.as_bytes().len() as f64 + self.value_sizes().bytes_mean()
     }
 
     fn value_check(&self) -> &'static str {

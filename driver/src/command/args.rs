@@ -1,7 +1,6 @@
 //! What was typed. Values stay text here, so that every complaint about one comes from
 //! `config` in the same form.
 
-use batchkv_cli::command_with_config;
 use clap::{Parser, Subcommand};
 
 /// Loads a batchkv cluster, runs a YCSB workload on it and measures.
@@ -100,10 +99,20 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
     pub(crate) value_bytes: Option<String>,
     /// Tasks of this client, each with its own buffers and windows [default: 128]
-    #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        alias = "numClients",
+        value_name = "COUNT",
+        allow_hyphen_values = true
+    )]
     pub(crate) tasks: Option<String>,
     /// Operations in a request [default: 8192]
-    #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        alias = "batchSize",
+        value_name = "COUNT",
+        allow_hyphen_values = true
+    )]
     pub(crate) batch_size: Option<String>,
     /// Unanswered requests of a task to each server [default: 1]
     #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
@@ -178,76 +187,4 @@ pub(crate) struct RunArgs {
     /// Checks the other flags and does nothing else: exit code 0, or 2 and what is wrong
     #[arg(long)]
     pub(crate) check: bool,
-}
-
-/// Flags of the course's programs that have another name here.
-const COURSE_NAMES: [(&str, &str); 2] = [("numClients", "tasks"), ("batchSize", "batch-size")];
-
-/// Turns long flags with one dash (`-secs 30`, `-numClients=4`) into our own (`--secs 30`,
-/// `--tasks=4`). Only names that exist are touched, and nothing behind `--`.
-pub(crate) fn rewrite_single_dashes(typed: impl IntoIterator<Item = String>) -> Vec<String> {
-    let command = command_with_config::<Args>();
-    let known: Vec<&str> = command
-        .get_arguments()
-        .filter_map(|argument| argument.get_long())
-        .collect();
-    let mut literal = false;
-    let rewrite = |argument: String| {
-        literal |= argument == "--";
-        if literal {
-            return argument;
-        }
-        let Some(flag) = argument.strip_prefix('-') else {
-            return argument;
-        };
-        let (name, value) = match flag.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (flag, None),
-        };
-        let course = COURSE_NAMES.iter().find(|(theirs, _)| *theirs == name);
-        let name = course.map_or(name, |(_, ours)| ours);
-        match value {
-            _ if !known.contains(&name) => argument,
-            Some(value) => format!("--{name}={value}"),
-            None => format!("--{name}"),
-        }
-    };
-    typed.into_iter().map(rewrite).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rewritten(line: &str) -> String {
-        rewrite_single_dashes(line.split(' ').map(str::to_owned)).join(" ")
-    }
-
-    #[test]
-    fn the_course_flags_become_ours() {
-        let course = "client -hosts a:8080,b:8080 -theta 0.99 -workload YCSB-B -secs 30";
-        let ours = "client --hosts a:8080,b:8080 --theta 0.99 --workload YCSB-B --secs 30";
-        assert_eq!(rewritten(course), ours);
-        assert_eq!(
-            rewritten("client -numClients 4 -batchSize=16"),
-            "client --tasks 4 --batch-size=16"
-        );
-    }
-
-    #[test]
-    fn other_words_stay_as_they_are() {
-        for line in [
-            "client --secs 30 -h",
-            "client -unknown 3",
-            "client --theta -1",
-            "client put k -- -secs",
-        ] {
-            assert_eq!(rewritten(line), line);
-        }
-    }
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        command_with_config::<Args>().debug_assert();
-    }
 }

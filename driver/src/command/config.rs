@@ -1,6 +1,5 @@
 //! What was asked for, checked: no option is left open, and every default stands here.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use batchkv_cli::listen::address;
+use batchkv_cli::values::{count, millis, number, whole_seconds};
 use batchkv_protocol::limits::{OPERATIONS_PER_REQUEST_MAX, REQUESTS_UNANSWERED_MAX, SERVERS_MAX};
 use batchkv_workload::{Kind, Options, Share, Spec, SpecError, WatchList};
 
@@ -23,7 +23,7 @@ const WINDOW_DEFAULT: usize = 1;
 const MEASURED_SECS_DEFAULT: u64 = 30;
 const WARMUP_SECS_DEFAULT: u64 = 5;
 const SEED_DEFAULT: u64 = 1;
-const LINGER_MILLIS_DEFAULT: f64 = 1.0;
+const LINGER_DEFAULT: Duration = Duration::from_millis(1);
 /// Records that the closing part of a checked run is about.
 const CLOSING_RECORDS: usize = 16;
 
@@ -35,7 +35,7 @@ const WARMUP_SECS_MAX: u64 = 3_600;
 /// Operations a second. A client that could do more would have 1,000 cores.
 const RATE_MAX: f64 = 1e10;
 const RATE_MIN: f64 = 0.01;
-const LINGER_MILLIS_MAX: f64 = 60_000.0;
+const LINGER_MAX: Duration = Duration::from_secs(60);
 
 /// A flag whose value is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -122,14 +122,13 @@ impl Config {
     pub(crate) fn new(args: &RunArgs) -> Result<Self, ConfigError> {
         let hosts = hosts(args.hosts.as_deref())?;
         let spec = spec(args)?;
-        let tasks = number("tasks", &args.tasks, TASKS_DEFAULT, 1, TASKS_MAX)?;
+        let tasks = read("tasks", &args.tasks, TASKS_DEFAULT, count(1, TASKS_MAX))?;
         let batch_size = batch_size(args, &spec)?;
-        let window = number(
+        let window = read(
             "window",
             &args.window,
             WINDOW_DEFAULT,
-            1,
-            REQUESTS_UNANSWERED_MAX,
+            count(1, REQUESTS_UNANSWERED_MAX),
         )?;
         let member = member(args)?;
         let (threads, connections) = threads(args, tasks)?;
@@ -140,15 +139,20 @@ impl Config {
         Ok(Self {
             hosts,
             spec,
-            seed: number("seed", &args.seed, SEED_DEFAULT, 0, u64::MAX)?,
+            seed: read("seed", &args.seed, SEED_DEFAULT, count(0, u64::MAX))?,
             tasks,
             batch_size,
             window,
             offer: offer(args)?,
             connections,
             threads,
-            measured_secs: number("secs", secs.0, secs.1, 1, secs.2)?,
-            warmup_secs: number("warmup-secs", warmup.0, warmup.1, 0, warmup.2)?,
+            measured_secs: read("secs", secs.0, secs.1, whole_seconds(1, secs.2))?,
+            warmup_secs: read(
+                "warmup-secs",
+                warmup.0,
+                warmup.1,
+                whole_seconds(0, warmup.2),
+            )?,
             load: !args.no_load,
             verify: !args.no_verify,
             audit: args.audit,
@@ -283,7 +287,7 @@ pub(crate) fn hosts(typed: Option<&str>) -> Result<Vec<String>, ConfigError> {
 /// # Errors
 /// When it is none.
 pub(crate) fn servers(typed: &Option<String>) -> Result<u32, ConfigError> {
-    number("servers", typed, 1, 1, SERVERS_MAX)
+    read("servers", typed, 1, count(1, SERVERS_MAX))
 }
 
 fn is_address(text: &str) -> bool {
@@ -295,14 +299,19 @@ fn is_address(text: &str) -> bool {
 fn spec(args: &RunArgs) -> Result<Spec, ConfigError> {
     let defaults = Options::default();
     let options = Options {
-        workload: part("workload", &args.workload)?.unwrap_or(defaults.workload),
-        mix: part("mix", &args.mix)?,
-        chooser: part("chooser", &args.chooser)?,
-        theta: number("theta", &args.theta, defaults.theta, 0.0, f64::MAX)?,
-        records: number("records", &args.records, defaults.records, 1, 1 << 40)?,
-        key_style: part("keys", &args.keys)?.unwrap_or(defaults.key_style),
+        workload: of_workload("workload", &args.workload)?.unwrap_or(defaults.workload),
+        mix: of_workload("mix", &args.mix)?,
+        chooser: of_workload("chooser", &args.chooser)?,
+        theta: read("theta", &args.theta, defaults.theta, number(0.0, f64::MAX))?,
+        records: read(
+            "records",
+            &args.records,
+            defaults.records,
+            count(1, 1 << 40),
+        )?,
+        key_style: of_workload("keys", &args.keys)?.unwrap_or(defaults.key_style),
         scatter: args.scatter,
-        value_sizes: part("value-bytes", &args.value_bytes)?.unwrap_or(defaults.value_sizes),
+        value_sizes: of_workload("value-bytes", &args.value_bytes)?.unwrap_or(defaults.value_sizes),
     };
     let theta = options.theta;
     Spec::new(options).map_err(|error| match error {
@@ -311,8 +320,8 @@ fn spec(args: &RunArgs) -> Result<Spec, ConfigError> {
     })
 }
 
-/// A part of the workload, read by its own parser.
-fn part<T: FromStr<Err = SpecError>>(
+/// What was typed of the workload, read by its own parser.
+fn of_workload<T: FromStr<Err = SpecError>>(
     flag: &'static str,
     typed: &Option<String>,
 ) -> Result<Option<T>, ConfigError> {
@@ -338,7 +347,7 @@ fn watch_list(args: &RunArgs, spec: &Spec) -> Result<Option<WatchList>, ConfigEr
         return Ok(None);
     };
     let share = &args.check_linearizability;
-    let share: f64 = number("check-linearizability", share, 0.0, 0.0, 1.0)?;
+    let share: f64 = read("check-linearizability", share, 0.0, number(0.0, 1.0))?;
     // By the seed alone for now: whether there are such records hardly depends on it.
     let list = WatchList::new(spec, share, CLOSING_RECORDS, 0);
     let reason = if args.no_verify {
@@ -357,12 +366,11 @@ fn batch_size(args: &RunArgs, spec: &Spec) -> Result<usize, ConfigError> {
     // A read-modify-write is a get and a put in the same batch.
     let pairs = spec.mix().share(Kind::ReadModifyWrite) > 0.0;
     let min = if pairs { 2 } else { 1 };
-    number(
+    read(
         "batch-size",
         &args.batch_size,
         BATCH_SIZE_DEFAULT,
-        min,
-        OPERATIONS_PER_REQUEST_MAX,
+        count(min, OPERATIONS_PER_REQUEST_MAX),
     )
 }
 
@@ -378,19 +386,19 @@ fn offer(args: &RunArgs) -> Result<Option<Offer>, ConfigError> {
             Some((flag, typed)) => Err(wrong(flag, typed, "allowed only with --rate".into())),
         };
     }
-    let ops_per_sec = number("rate", &args.rate, 0.0, RATE_MIN, RATE_MAX)?;
+    let ops_per_sec = read("rate", &args.rate, 0.0, number(RATE_MIN, RATE_MAX))?;
     let arrivals = match &args.arrivals {
         None => Arrivals::Constant,
         Some(typed) => typed
             .parse()
             .map_err(|()| wrong("arrivals", typed, "allowed are constant and poisson".into()))?,
     };
-    let millis = (&args.linger, LINGER_MILLIS_DEFAULT, LINGER_MILLIS_MAX);
-    let linger_millis = number("linger", millis.0, millis.1, 0.0, millis.2)?;
+    let span = millis(Duration::ZERO, LINGER_MAX);
+    let linger = read("linger", &args.linger, LINGER_DEFAULT, span)?;
     Ok(Some(Offer {
         ops_per_sec,
         arrivals,
-        linger: Duration::from_secs_f64(linger_millis / 1e3),
+        linger,
     }))
 }
 
@@ -424,12 +432,17 @@ fn member(args: &RunArgs) -> Result<Membership, ConfigError> {
 /// Workers and connections, which limit each other.
 fn threads(args: &RunArgs, tasks: u32) -> Result<(usize, Connections), ConfigError> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let typed = number("threads", &args.threads, cores, 1, THREADS_MAX)?;
+    let typed = read("threads", &args.threads, cores, count(1, THREADS_MAX))?;
     let mut threads = typed.min(tasks as usize);
     let Some(connections) = &args.connections else {
         return Ok((threads, Connections::CoverServer));
     };
-    let total = number("connections", &args.connections, 1, 1, CONNECTIONS_MAX)?;
+    let total = read(
+        "connections",
+        &args.connections,
+        1,
+        count(1, CONNECTIONS_MAX),
+    )?;
     if args.threads.is_none() {
         threads = threads.min(total);
     }
@@ -449,32 +462,17 @@ fn check_workers(member: &Membership, threads: usize) -> Result<(), ConfigError>
     })
 }
 
-fn number<T>(
+/// What was typed for `flag`, read by one of the parsers that all programs share; else the default.
+fn read<T>(
     flag: &'static str,
     typed: &Option<String>,
     default: T,
-    min: T,
-    max: T,
-) -> Result<T, ConfigError>
-where
-    T: FromStr + PartialOrd + fmt::Display,
-{
+    parser: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, ConfigError> {
     let Some(text) = typed else {
         return Ok(default);
     };
-    match text.replace('_', "").parse() {
-        Ok(value) if value >= min && value <= max => Ok(value),
-        _ if max.to_string().len() > 30 => Err(wrong(
-            flag,
-            text,
-            format!("allowed are numbers from {min} up"),
-        )),
-        _ => Err(wrong(
-            flag,
-            text,
-            format!("allowed are numbers from {min} to {max}"),
-        )),
-    }
+    parser(text).map_err(|allowed| wrong(flag, text, allowed))
 }
 
 fn wrong(flag: &'static str, value: &str, allowed: String) -> ConfigError {

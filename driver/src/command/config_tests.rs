@@ -1,10 +1,10 @@
 use super::*;
-use crate::command::args::{Args, rewrite_single_dashes};
+use crate::command::args::Args;
 use batchkv_cli::parse_with_config;
 
 fn config(line: &str) -> Result<Config, ConfigError> {
     let words = line.split_whitespace().map(str::to_owned);
-    let typed = rewrite_single_dashes(std::iter::once("batchkv-client".into()).chain(words));
+    let typed = std::iter::once("batchkv-client".into()).chain(words);
     Config::new(&parse_with_config::<Args>(typed).unwrap().run)
 }
 
@@ -63,7 +63,20 @@ fn numbers_outside_their_range_are_refused() {
     refused("--connections 0", &["from 1 to 65536"]);
     refused("--secs 0", &["from 1 to 86400"]);
     refused("--warmup-secs x", &["from 0 to 3600"]);
+    refused("--secs 1.5", &["whole seconds from 1 to 86400", "30s"]);
     refused("--seed -1", &["from 0 to 18446744073709551615"]);
+}
+
+#[test]
+fn what_can_mean_only_one_thing_is_taken() {
+    let config = config("--records 1e6 --tasks 1k --secs 2m --rate 1.5M --linger 500us").unwrap();
+    assert_eq!((config.spec.records(), config.tasks), (1_000_000, 1000));
+    assert_eq!(config.measured_secs, 120);
+    let offer = config.offer.unwrap();
+    assert_eq!(
+        (offer.ops_per_sec, offer.linger),
+        (1.5e6, Duration::from_micros(500))
+    );
 }
 
 #[test]
@@ -94,7 +107,7 @@ fn a_read_modify_write_needs_room_for_two() {
     let text = config("--workload F --batch-size 1")
         .unwrap_err()
         .to_string();
-    assert!(text.starts_with("--batch-size 1: allowed are numbers from 2 to 65536"));
+    assert!(text.starts_with("--batch-size 1: allowed are whole numbers from 2 to 65536"));
 }
 
 #[test]

@@ -286,10 +286,14 @@ impl Request {
         // A write that was not done is never acknowledged, nor what was sent behind it.
         self.ticket = None;
         let mut tally = self.worker.tally.borrow_mut();
-        tally.example(|| match answer {
+        tally.example(|| match &answer {
             Answer::Refused(reason) => format!("record {record}: {reason}"),
             other => format!("record {record}: {other:?}"),
         });
+        drop(tally);
+        if step.kind() == StepKind::Load {
+            self.worker.load_refused(self.lane.server, &answer);
+        }
     }
 
     /// Notes the latencies of a closed loop's `operations` that `steps` answers at `now` completed. The

@@ -10,7 +10,7 @@ use std::time::Instant;
 use batchkv_client::connection::Traffic;
 use batchkv_client::error::{ConnectionError, Loss};
 use batchkv_client::group::Grouping;
-use batchkv_protocol::PartitionMap;
+use batchkv_protocol::{Answer, PartitionMap};
 use batchkv_workload::{Inserts, KeyStyle, Kind, Presence, Spec, Stamp, Witness, Writer};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -23,6 +23,7 @@ use crate::load::step::Step;
 use crate::load::tally::{Stage, Tally};
 use crate::measured::counts::Kinds;
 use crate::measured::interval::Volume;
+use crate::screen::grouped;
 
 /// One worker.
 pub(crate) struct Worker {
@@ -270,6 +271,25 @@ impl Worker {
                 "Server {server} must answer until the end, but {what}; look at its log."
             )));
         }
+    }
+
+    /// A put of the load was refused: the workload needs every record, so the load ends here.
+    #[cold]
+    pub(crate) fn load_refused(&self, server: usize, answer: &Answer<'_>) {
+        if self.stopping.replace(true) {
+            return;
+        }
+        let reason = match answer {
+            Answer::Refused(reason) => reason.to_string(),
+            other => format!("{other:?}"),
+        };
+        let records = grouped(self.spec.records());
+        let mib = self.spec.records() as f64 * self.spec.record_bytes() / f64::from(1 << 20);
+        self.tell(Message::Failed(format!(
+            "Every record must be loaded, but server {server} refused one: {reason}. The keys and values of \
+             {records} records are {mib:.0} MiB, and a server needs more than that for its share of them; load \
+             fewer or shorter ones, or allow the servers more (their --max-memory)."
+        )));
     }
 
     /// What became unknown on a connection.

@@ -26,7 +26,7 @@ const fn row(rule: Rule, when: &'static str, remedy: &'static str, blind: &'stat
 const NOTHING: &str = "nothing";
 
 /// All rules, in their order.
-const PAGE: [Row; 34] = [
+const PAGE: [Row; 35] = [
     row(
         Rule::Failed,
         "a client or server failed; results are missing or differ",
@@ -98,6 +98,12 @@ const PAGE: [Row; 34] = [
         "ranks are drawn with p < 1e-9 and a share is off by 1 % of itself",
         "report it",
         "operations behind the first 10 million of a client",
+    ),
+    row(
+        Rule::FewHits,
+        "less than half of the gets found a value although the records were loaded",
+        "delete less; who else deletes?",
+        "runs with `--no-load`, whose reason says it first",
     ),
     row(
         Rule::Misses,

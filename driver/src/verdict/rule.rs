@@ -52,6 +52,8 @@ pub(crate) enum Rule {
     WrongMix,
     /// Ranks are not drawn as the chooser says: p < 1e-9, and a share off by 1 % of itself.
     WrongSkew,
+    /// Most gets found nothing although the records were loaded.
+    FewHits,
     /// A get found nothing of a record that was certainly there.
     Misses,
     // QUALIFIED

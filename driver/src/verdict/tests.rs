@@ -214,6 +214,24 @@ fn misses_after_a_complete_load_invalidate() {
 }
 
 #[test]
+fn few_hits_behind_a_load_invalidate() {
+    let words = ["60.0 % of the reads found nothing", "--mix"];
+    provoke(Rule::FewHits, &words, |facts| {
+        (facts.counts.hits, facts.counts.misses) = (400, 600);
+    });
+    let mut facts = good();
+    facts.loaded = false;
+    (facts.counts.hits, facts.counts.misses) = (400, 600);
+    let found = judge(&facts);
+    expect(
+        &found,
+        Rule::NotLoaded,
+        &["60.0 % of the reads found nothing"],
+    );
+    assert!(found.iter().all(|found| found.rule != Rule::FewHits));
+}
+
+#[test]
 fn a_run_that_read_nothing_is_not_verified() {
     provoke(Rule::NotVerified, &["none was read"], |facts| {
         facts.checks.verified = 0;

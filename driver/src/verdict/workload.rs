@@ -12,6 +12,8 @@ use crate::screen::grouped;
 const SKEW_P_MAX: f64 = 1e-9;
 /// Part of itself by which a share may be off even then.
 const SKEW_OFF_MAX: f64 = 0.01;
+/// Part of the gets that must find a value, if the figure is to be one of reads.
+const HITS_MIN: f64 = 0.5;
 /// Part of the mean latency that may be the client's own lateness.
 const TARDY_MAX: f64 = 0.1;
 
@@ -159,9 +161,40 @@ pub(super) fn not_loaded(facts: &Facts) -> Option<String> {
             0 => "".into(),
             foreign => format!(", and {} values read were another run's", grouped(foreign)),
         };
+        let found = match facts.counts.hit_rate() {
+            Some(hits) if hits < HITS_MIN => format!(
+                "{:.1} % of the reads found nothing, which is much cheaper for a server than a value: the figure \
+                 is of reads without values. ",
+                100.0 * (1.0 - hits)
+            ),
+            _ => String::new(),
+        };
         format!(
-            "The records should be loaded by the run, but were not (--no-load){other}, so misses and \
+            "{found}The records should be loaded by the run, but were not (--no-load){other}, so misses and \
              old values cannot be told from faults; look at the hit rate, or load."
+        )
+    })
+}
+
+/// Gets of a run that loaded its records.
+pub(super) fn loaded_gets(facts: &Facts) -> Extent {
+    match (facts.loaded, facts.counts.hit_rate()) {
+        (false, _) => Extent::NotAsked("the records were not loaded by this run".into()),
+        (_, None) => Extent::NotAsked("no gets".into()),
+        (true, Some(_)) => Extent::On(format!(
+            "{} gets of the window",
+            grouped(facts.counts.hits + facts.counts.misses)
+        )),
+    }
+}
+
+pub(super) fn few_hits(facts: &Facts) -> Option<String> {
+    let hits = facts.counts.hit_rate().filter(|_| facts.loaded)?;
+    (hits < HITS_MIN).then(|| {
+        format!(
+            "{:.1} % of the reads found nothing although the records were loaded, so the figure is of reads \
+             without values, which are much cheaper; delete less (--mix), or find out who else deletes.",
+            100.0 * (1.0 - hits)
         )
     })
 }

@@ -32,6 +32,12 @@ impl Server {
         Self::with(index, servers, Partitioned::new(PARTITIONS, None))
     }
 
+    /// A single server that has no more memory than this.
+    #[allow(dead_code, reason = "not every test file has a small server")]
+    pub fn small(max_memory_bytes: u64) -> Self {
+        Self::with(0, 1, Partitioned::new(PARTITIONS, Some(max_memory_bytes)))
+    }
+
     /// A single server that lies.
     pub fn lying(lie: Lie) -> Self {
         Self::with(0, 1, Liar::new(lie))
