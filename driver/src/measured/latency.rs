@@ -16,6 +16,7 @@
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 use serde::{Deserialize, Serialize};
 
 /// Longest latency that is told apart from longer ones, in nanoseconds: ten minutes.
@@ -72,6 +73,16 @@ impl LatencyPart {
         }
     }
 
+    /// A histogram brought to our own bounds, so that those of other bounds can be added and compared; what
+    /// lies beyond the greatest bucket counts there.
+    pub(crate) fn of_our_bounds(self, read: &Histogram<u64>) -> Histogram<u64> {
+        let mut histogram = self.histogram();
+        for bucket in read.iter_recorded() {
+            histogram.saturating_record_n(bucket.value_iterated_to(), bucket.count_at_value());
+        }
+        histogram
+    }
+
     /// An empty one.
     pub(crate) fn histogram(self) -> Histogram<u64> {
         Histogram::new_with_bounds(1, LATENCY_NANOS_MAX, self.significant_digits())
@@ -104,9 +115,46 @@ impl Way {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Latencies([Histogram<u64>; LatencyPart::ALL.len()]);
 
+/// Latencies in a few kilobytes, which take 428 kB to be recorded in: what is kept of each second.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct PackedLatencies([Vec<u8>; LatencyPart::ALL.len()]);
+
+impl PackedLatencies {
+    /// Whether nothing was recorded of a part.
+    pub(crate) fn is_empty(&self, part: LatencyPart) -> bool {
+        self.0[part as usize].is_empty()
+    }
+
+    /// Bytes that they take.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.iter().map(Vec::len).sum()
+    }
+
+    /// A part's histogram as it was recorded.
+    pub(crate) fn histogram(&self, part: LatencyPart) -> Histogram<u64> {
+        let mut bytes = self.0[part as usize].as_slice();
+        if bytes.is_empty() {
+            return part.histogram();
+        }
+        let read = Deserializer::new().deserialize(&mut bytes);
+        part.of_our_bounds(&read.expect("what was packed can be unpacked"))
+    }
+
+    pub(crate) fn unpack(&self) -> Latencies {
+        Latencies(LatencyPart::ALL.map(|part| self.histogram(part)))
+    }
+}
+
 impl Latencies {
     pub(crate) fn new() -> Self {
         Self(LatencyPart::ALL.map(LatencyPart::histogram))
+    }
+
+    /// Takes hardly any room, and no latencies: for what is kept without them.
+    pub(crate) fn nothing() -> Self {
+        let smallest = || Histogram::new_with_bounds(1, 2, 1);
+        Self([(); LatencyPart::ALL.len()].map(|()| smallest().expect("these are the least bounds")))
     }
 
     pub(crate) fn of(&self, part: LatencyPart) -> &Histogram<u64> {
@@ -123,6 +171,20 @@ impl Latencies {
     pub(crate) fn record(&mut self, part: LatencyPart, took: Duration, operations: u64) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.0[part as usize].saturating_record_n(nanos, operations);
+    }
+
+    pub(crate) fn pack(&self) -> PackedLatencies {
+        let mut serializer = V2Serializer::new();
+        let pack = |histogram: &Histogram<u64>| {
+            let mut bytes = Vec::new();
+            if !histogram.is_empty() {
+                let written = serializer.serialize(histogram, &mut bytes);
+                written
+                    .expect("counts of operations fit the format, and a vector takes everything");
+            }
+            bytes
+        };
+        PackedLatencies(self.0.each_ref().map(pack))
     }
 
     /// Adds bucket by bucket.
@@ -163,6 +225,22 @@ pub(crate) struct LatencyMicros {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_packed_second_is_the_same_and_small() {
+        let mut latencies = Latencies::new();
+        for k in 0..2_000_u64 {
+            for part in [LatencyPart::Total, LatencyPart::Fill, LatencyPart::Service] {
+                latencies.record(part, Duration::from_nanos(50_000 + 997 * k), 40 + k % 7);
+            }
+        }
+        latencies.record(LatencyPart::Total, Duration::from_secs(3_600), 1);
+        let packed = latencies.pack();
+        assert_eq!(packed.unpack(), latencies);
+        assert!(packed.is_empty(LatencyPart::Server));
+        assert!(packed.bytes() < 16 << 10, "{}", packed.bytes());
+        assert_eq!(Latencies::new().pack().bytes(), 0);
+    }
 
     /// Arrivals every millisecond, batches of four, linger 10 ms; the window has room again after 6 ms.
     #[test]

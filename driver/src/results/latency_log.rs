@@ -14,13 +14,14 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{
     IntervalLogIterator, IntervalLogWriterBuilder, LogEntry, Tag,
 };
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
-use crate::measured::latency::{Latencies, LatencyPart};
+use crate::measured::latency::{Latencies, LatencyPart, PackedLatencies};
 
 /// Nanoseconds in the unit of the log's `Interval_Max` column.
 const NANOS_PER_MILLI: f64 = 1e6;
@@ -44,7 +45,7 @@ fn tagged(tag: Option<Tag<'_>>) -> Option<LatencyPart> {
 pub(crate) struct LatencyLog {
     /// The window's start, in seconds since 1970.
     pub(crate) start_unix_time: f64,
-    pub(crate) intervals: Vec<Latencies>,
+    pub(crate) intervals: Vec<PackedLatencies>,
 }
 
 impl LatencyLog {
@@ -62,7 +63,7 @@ impl LatencyLog {
             .with_max_value_divisor(NANOS_PER_MILLI)
             .begin_log_with(&mut bytes, &mut serializer)
             .expect("a vector takes everything");
-        let known = |part: LatencyPart| self.intervals.iter().any(|i| !i.of(part).is_empty());
+        let known = |part: LatencyPart| self.intervals.iter().any(|i| !i.is_empty(part));
         let parts: Vec<LatencyPart> = LatencyPart::ALL
             .into_iter()
             .filter(|part| !part.is_told() || known(*part))
@@ -71,7 +72,7 @@ impl LatencyLog {
             let (from, length) = (Duration::from_secs(second), Duration::from_secs(1));
             for &part in &parts {
                 writer
-                    .write_histogram(interval.of(part), from, length, tag(part))
+                    .write_histogram(&interval.histogram(part), from, length, tag(part))
                     .expect("counts of operations fit the format, and a vector takes everything");
             }
         }
@@ -91,6 +92,8 @@ impl LatencyLog {
             intervals: Vec::new(),
         };
         let mut deserializer = Deserializer::new();
+        // The second whose parts are being read.
+        let mut second: Option<Latencies> = None;
         for (entry, number) in IntervalLogIterator::new(bytes).zip(1..) {
             match entry.map_err(|_| format!("its entry {number} cannot be read"))? {
                 LogEntry::StartTime(start) => log.start_unix_time = start.as_secs_f64(),
@@ -102,13 +105,15 @@ impl LatencyLog {
                     let histogram =
                         histogram.ok_or_else(|| format!("its entry {number} is no histogram"))?;
                     if part == LatencyPart::Total {
-                        log.intervals.push(Latencies::new());
+                        let whole = second.replace(Latencies::new());
+                        log.intervals.extend(whole.map(|second| second.pack()));
                     }
-                    let second = log.intervals.last_mut().ok_or("it begins with a part")?;
+                    let second = second.as_mut().ok_or("it begins with a part")?;
                     second.set(part, histogram);
                 }
             }
         }
+        log.intervals.extend(second.map(|second| second.pack()));
         Ok(log)
     }
 
@@ -116,7 +121,7 @@ impl LatencyLog {
     pub(crate) fn total(&self) -> Latencies {
         let mut total = Latencies::new();
         for interval in &self.intervals {
-            total.add(interval);
+            total.add(&interval.unpack());
         }
         total
     }
@@ -130,40 +135,9 @@ fn decode(
     if text.len() > ENCODED_BYTES_MAX {
         return None;
     }
-    let bytes = base64_decode(text)?;
+    let bytes = BASE64_STANDARD.decode(text).ok()?;
     let read: Histogram<u64> = deserializer.deserialize(&mut bytes.as_slice()).ok()?;
-    // Brought to our own bounds, so that histograms of other bounds can be added and compared; what lies
-    // beyond the greatest bucket counts there.
-    let mut histogram = part.histogram();
-    for bucket in read.iter_recorded() {
-        histogram.saturating_record_n(bucket.value_iterated_to(), bucket.count_at_value());
-    }
-    Some(histogram)
-}
-
-/// Standard base64 with padding, which interval logs are written in.
-fn base64_decode(text: &str) -> Option<Vec<u8>> {
-    let sextet = |byte: u8| match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    };
-    if !text.len().is_multiple_of(4) {
-        return None;
-    }
-    let digits = text.trim_end_matches('=').as_bytes();
-    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
-    for part in digits.chunks(4) {
-        let mut word = 0_u32;
-        for (place, &digit) in part.iter().enumerate() {
-            word |= u32::from(sextet(digit)?) << (26 - 6 * place);
-        }
-        bytes.extend_from_slice(&word.to_be_bytes()[..part.len() * 3 / 4]);
-    }
-    Some(bytes)
+    Some(part.of_our_bounds(&read))
 }
 
 #[cfg(test)]
@@ -180,7 +154,7 @@ mod tests {
         intervals[2].record(LatencyPart::Service, nanos(1_000), 1);
         LatencyLog {
             start_unix_time: 1_790_000_000.25,
-            intervals,
+            intervals: intervals.iter().map(Latencies::pack).collect(),
         }
     }
 
@@ -208,7 +182,9 @@ mod tests {
                 .contains("Tag=server")
         };
         assert!(!has_part(&log));
-        log.intervals[1].record(LatencyPart::Server, Duration::from_nanos(900), 1);
+        let mut second = log.intervals[1].unpack();
+        second.record(LatencyPart::Server, Duration::from_nanos(900), 1);
+        log.intervals[1] = second.pack();
         assert!(has_part(&log));
         assert_eq!(LatencyLog::from_bytes(&log.to_bytes()).unwrap(), log);
     }
@@ -243,20 +219,5 @@ mod tests {
         let micros = total.micros(LatencyPart::Total).unwrap();
         assert!((micros.p50 - 1.5).abs() < 0.01 && micros.max > 89e6);
         assert!(total.micros(LatencyPart::Fill).is_none());
-    }
-
-    #[test]
-    fn base64_is_the_standard_one() {
-        for (text, bytes) in [
-            ("", ""),
-            ("Zg==", "f"),
-            ("Zm8=", "fo"),
-            ("Zm9v", "foo"),
-            ("Zm9vYg==", "foob"),
-        ] {
-            assert_eq!(base64_decode(text).unwrap(), bytes.as_bytes());
-        }
-        assert_eq!(base64_decode("Zm9"), None);
-        assert_eq!(base64_decode("Z!9v"), None);
     }
 }

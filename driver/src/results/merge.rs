@@ -458,9 +458,9 @@ fn merge_latency(clients: &[Client], secs: usize) -> LatencyLog {
     let intervals = (0..secs).map(|second| {
         let mut sum = Latencies::new();
         for client in clients {
-            sum.add(&client.results.latency.intervals[second]);
+            sum.add(&client.results.latency.intervals[second].unpack());
         }
-        sum
+        sum.pack()
     });
     LatencyLog {
         start_unix_time: clients[0].results.latency.start_unix_time,

@@ -130,8 +130,9 @@ fn percentiles_are_those_of_all_operations() {
     let mut slow = example(2, 3);
     slow.summary.flags.insert("client".into(), "1/2".into());
     for interval in &mut slow.latency.intervals {
-        *interval = Latencies::new();
-        interval.record(LatencyPart::Total, Duration::from_millis(50), 1000);
+        let mut second = Latencies::new();
+        second.record(LatencyPart::Total, Duration::from_millis(50), 1000);
+        *interval = second.pack();
     }
     run.write_client(1, &slow);
     let latency = run.merge().summary.latency_us.unwrap();

@@ -276,7 +276,7 @@ pub(crate) mod tests {
         }
         let latency = LatencyLog {
             start_unix_time: 1_790_000_000.0,
-            intervals: vec![interval; secs as usize],
+            intervals: vec![interval.pack(); secs as usize],
         };
         let kinds = Kinds {
             gets: 950 * secs,

@@ -1,10 +1,12 @@
 //! Where the workers' seconds come together.
 
+use std::mem;
+
 use crate::command::offer::Offer;
 use crate::load::tally::{Closed, Stage};
 use crate::measured::counts::{Counts, Offered};
 use crate::measured::interval::{Interval, Volume};
-use crate::measured::latency::Latencies;
+use crate::measured::latency::{Latencies, PackedLatencies};
 use crate::results::latency_log::LatencyLog;
 use crate::results::series::{Row, Series};
 use crate::screen::grouped;
@@ -15,8 +17,10 @@ pub(crate) struct Board {
     workers: usize,
     servers: usize,
     stage: Stage,
-    /// Seconds of the stage, and how many workers have handed each over.
+    /// Seconds of the stage, and how many workers have handed each over. A whole one has no latencies here.
     seconds: Vec<(usize, Interval)>,
+    /// The latencies of the seconds that every worker has handed over, up to the first that is not.
+    packed: Vec<PackedLatencies>,
     /// Of an open loop's arrivals in the window, those answered or given up behind its end.
     rest: Interval,
 }
@@ -28,6 +32,7 @@ impl Board {
             servers,
             stage: Stage::Over,
             seconds: Vec::new(),
+            packed: Vec::new(),
             rest: Interval::new(servers),
         }
     }
@@ -57,7 +62,15 @@ impl Board {
         sum.latencies.add(&closed.interval.latencies);
         sum.progress_nanos += closed.interval.progress_nanos;
         sum.arrivals.add(&closed.interval.arrivals);
-        (closed.whole && *handed_over == self.workers).then(|| self.line(second))
+        if *handed_over < self.workers {
+            return None;
+        }
+        // Each worker hands its seconds over in their order, so they become whole in their order.
+        let latencies = mem::replace(&mut sum.latencies, Latencies::nothing());
+        if self.stage == Stage::Measured {
+            self.packed.push(latencies.pack());
+        }
+        closed.whole.then(|| self.line(second))
     }
 
     /// Adds what belongs to the window beyond its whole seconds: the last of them gets it.
@@ -149,10 +162,12 @@ impl Board {
             servers: self.servers,
             rows: (1..).zip(self.window()).map(row).collect(),
         };
-        let intervals = self.window().iter().map(|(_, i)| i.latencies.clone());
-        let mut intervals: Vec<Latencies> = intervals.collect();
+        let count = self.window().len();
+        let mut intervals = self.packed[..count].to_vec();
         if let Some(last) = intervals.last_mut() {
-            last.add(&self.rest.latencies);
+            let mut sum = last.unpack();
+            sum.add(&self.rest.latencies);
+            *last = sum.pack();
         }
         let latency = LatencyLog {
             start_unix_time,
@@ -165,6 +180,7 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measured::latency::LatencyPart;
 
     fn second(stage: Stage, second: u64, reads: u64) -> Closed {
         let mut interval = Interval::new(1);
@@ -193,6 +209,19 @@ mod tests {
         let (series, latency) = board.files(10.0);
         assert_eq!(series.rows[0].unix_time, 11.0);
         assert_eq!((series.secs(), latency.intervals.len()), (1, 1));
+    }
+
+    /// A day may be measured.
+    #[test]
+    fn whole_seconds_keep_no_histograms() {
+        let mut board = Board::new(1, 1);
+        for stage in [Stage::Load, Stage::Measured] {
+            board.add(&second(stage, 1, 5));
+            let kept = &board.seconds[0].1.latencies;
+            let slots = kept.of(LatencyPart::Total).distinct_values();
+            assert!(slots < 100, "{slots}");
+        }
+        assert_eq!(board.packed.len(), 1);
     }
 
     #[test]
