@@ -6,12 +6,14 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use batchkv_telemetry::sample::unix_time;
 use serde::{Deserialize, Serialize};
 
 /// Readings for one comparison.
 pub(crate) const READINGS: usize = 8;
 
-/// Seconds since 1970, from a clock that never jumps: the system's at the start, then a steady one's.
+/// Seconds since 1970, from a clock that never jumps: the system's at the start, then a steady one's. It is
+/// the one that this program's samples are on as well.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     started: Instant,
@@ -29,11 +31,23 @@ pub(crate) struct Offset {
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        let started = Instant::now();
         Self {
-            started: Instant::now(),
-            started_unix_secs: unix.unwrap_or_default().as_secs_f64(),
+            started,
+            started_unix_secs: unix_time().as_secs_f64(),
         }
+    }
+
+    /// How far the system's clock has come from this one, forward or back: seconds by which it was set
+    /// during the run, and what it was slowed or hurried.
+    pub(crate) fn wall_strayed_secs(&self) -> f64 {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+        self.strayed_secs(Instant::now(), wall.unwrap_or_default())
+    }
+
+    /// What the system's clock has strayed when it says `wall` at an instant.
+    fn strayed_secs(&self, instant: Instant, wall: Duration) -> f64 {
+        wall.as_secs_f64() - self.at(instant)
     }
 
     pub(crate) fn now(&self) -> f64 {
@@ -163,6 +177,18 @@ mod tests {
         let rate = Rate::between(offset(5.0), offset(15.0), 10.0).unwrap();
         assert_eq!((rate.gains, rate.bound), (1.0, 0.002));
         assert_eq!(Rate::between(offset(5.0), offset(15.0), 0.0), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_is_noticed_and_not_followed() {
+        let clock = Clock::new();
+        let later = clock.started + Duration::from_secs(20);
+        let wall = |step: f64| Duration::from_secs_f64(clock.started_unix_secs + 20.0 + step);
+        for step in [3600.0, 30.0, -2.0, 0.0] {
+            let strayed = clock.strayed_secs(later, wall(step));
+            assert!((strayed - step).abs() < 1e-3, "{strayed} {step}");
+        }
+        assert!((clock.at(later) - clock.started_unix_secs - 20.0).abs() < 1e-6);
     }
 
     #[test]

@@ -165,7 +165,7 @@ impl Config {
         })
     }
 
-    /// The flags that would give this run, with their values, for result files.
+    /// What the run was done with, by the names of the flags, for result files.
     pub(crate) fn flags(&self) -> Vec<(&'static str, String)> {
         let connections = match self.connections {
             Connections::CoverServer => "as many as the server has threads".into(),

@@ -88,7 +88,7 @@ pub(crate) struct Summary {
     pub(crate) clients: u32,
     /// Name and value of all that defines the workload, and its fingerprint.
     pub(crate) workload: BTreeMap<String, String>,
-    /// The flags that would give this run.
+    /// What the run was done with, by the names of its flags; the launcher's `command.txt` repeats it.
     pub(crate) flags: BTreeMap<String, String>,
     pub(crate) host: Host,
     /// The source's commit.

@@ -163,6 +163,7 @@ fn facts(config: &Config, board: &Board, servers: &[ServerFigures], ending: Endi
         checks,
         examples,
         accounts,
+        wall_strayed_secs: ending.own_clock.wall_strayed_secs(),
         clocks: clocks(config, servers, &ending),
         failures: ending.failures,
         interrupted: ending.interrupted,

@@ -5,6 +5,8 @@ use super::facts::{ClockFacts, Facts};
 
 /// Part of a second by which a clock may gain or lose in each.
 const RATE_OFF_MAX: f64 = 0.001;
+/// A system clock that is kept right by small corrections strays less.
+const STRAYED_SECS_MAX: f64 = 0.5;
 /// How far an offset may be off.
 const BOUND_SECS_MAX: f64 = 0.01;
 
@@ -67,4 +69,25 @@ pub(super) fn clocks_unsure(facts: &Facts) -> Option<String> {
         clock.name,
         1e3 * bound_secs
     ))
+}
+
+/// The system's clock.
+pub(super) fn system_clock(_: &Facts) -> Extent {
+    Extent::On(
+        "this client's system clock against its steady one, from the first to the last moment"
+            .into(),
+    )
+}
+
+pub(super) fn clock_set(facts: &Facts) -> Option<String> {
+    let strayed = facts.wall_strayed_secs;
+    let way = if strayed > 0.0 { "forward" } else { "back" };
+    (strayed.abs() > STRAYED_SECS_MAX).then(|| {
+        format!(
+            "A machine's clock should not be set during a run, but this client's went {:.2} s {way}; the figures are \
+             of a steady clock, and their times those of the clock before: compare them with other logs \
+             accordingly.",
+            strayed.abs()
+        )
+    })
 }

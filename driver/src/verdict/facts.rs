@@ -35,6 +35,8 @@ pub(crate) struct Facts {
     /// What failed, in sentences.
     pub(crate) failures: Vec<String>,
     pub(crate) interrupted: bool,
+    /// Seconds by which the system's clock has come away from the steady one that measured.
+    pub(crate) wall_strayed_secs: f64,
     /// The servers' clocks, and client 0's.
     pub(crate) clocks: Vec<ClockFacts>,
     /// Present where operations were to arrive at a rate.

@@ -40,7 +40,7 @@ pub(crate) use rule::{Finding, Rule, Verdict, verdict_of};
 pub(crate) use workload::skew_fault;
 
 /// What is looked at in each client.
-const CLIENT_RULES: [Check<Facts>; 23] = [
+const CLIENT_RULES: [Check<Facts>; 24] = [
     Check::new(Rule::Failed, answers::programs, answers::failures),
     Check::new(
         Rule::NothingMeasured,
@@ -62,6 +62,7 @@ const CLIENT_RULES: [Check<Facts>; 23] = [
     ),
     Check::new(Rule::ClockRates, clocks::compared, clocks::clock_rates),
     Check::new(Rule::ClocksUnsure, clocks::offsets, clocks::clocks_unsure),
+    Check::new(Rule::ClockSet, clocks::system_clock, clocks::clock_set),
     Check::new(Rule::WrongMix, answers::operations, workload::wrong_mix),
     Check::new(Rule::WrongSkew, workload::drawn, workload::wrong_skew),
     Check::new(Rule::FewHits, workload::loaded_gets, workload::few_hits),

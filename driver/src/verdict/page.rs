@@ -26,7 +26,7 @@ const fn row(rule: Rule, when: &'static str, remedy: &'static str, blind: &'stat
 const NOTHING: &str = "nothing";
 
 /// All rules, in their order.
-const PAGE: [Row; 35] = [
+const PAGE: [Row; 36] = [
     row(
         Rule::Failed,
         "a client or server failed; results are missing or differ",
@@ -95,9 +95,9 @@ const PAGE: [Row; 35] = [
     ),
     row(
         Rule::WrongSkew,
-        "ranks are drawn with p < 1e-9 and a share is off by 1 % of itself",
+        "ranks, drawn again from the run's own streams, have p < 1e-9 and a share that is off by 1 % of itself",
         "report it",
-        "operations behind the first 10 million of a client",
+        "operations behind the first 10 million of a client; that what was sent is what the streams drew",
     ),
     row(
         Rule::FewHits,
@@ -161,6 +161,12 @@ const PAGE: [Row; 35] = [
         "the offset of another clock is known to no better than 10 ms over the run",
         "the network, both clocks",
         NOTHING,
+    ),
+    row(
+        Rule::ClockSet,
+        "a client's system clock went more than 0.5 s forward or back against its steady one, which measures",
+        "compare the files' times with other logs accordingly",
+        "servers' system clocks, which no figure is of",
     ),
     row(
         Rule::DroppedArrivals,

@@ -79,6 +79,8 @@ pub(crate) enum Rule {
     RateMissed,
     /// A clock's offset is known to no better than 10 ms.
     ClocksUnsure,
+    /// The system's clock was set during the run.
+    ClockSet,
     /// Arrivals of an open loop had no answer as long as was waited.
     DroppedArrivals,
     /// More than a tenth of an open loop's latency is the client's own lateness.

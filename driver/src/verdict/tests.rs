@@ -51,6 +51,7 @@ pub(crate) fn good() -> Facts {
         }],
         failures: Vec::new(),
         interrupted: false,
+        wall_strayed_secs: -0.004,
         clocks: vec![clock(0.00001, 0.00005)],
         offered: None,
         latency_mean_us: Some(1_000.0),
@@ -89,6 +90,19 @@ fn clocks_that_do_not_go_alike_invalidate() {
     provoke(Rule::NotChecked, &["clock-rates", "a:1"], |facts| {
         facts.clocks[0].rate = None;
     });
+}
+
+#[test]
+fn a_clock_that_was_set_qualifies() {
+    for (step, words) in [
+        (3600.0, "3600.00 s forward"),
+        (30.0, "30.00 s forward"),
+        (-2.0, "2.00 s back"),
+    ] {
+        provoke(Rule::ClockSet, &[words], |facts| {
+            facts.wall_strayed_secs = step
+        });
+    }
 }
 
 #[test]
