@@ -382,3 +382,23 @@ fn arrivals_that_are_answered_behind_the_window_count_with_their_time() {
     let said = reasons(&summary, "latency-does-not-fit");
     assert_eq!(said.len(), 1, "{summary}");
 }
+
+/// A server that stands still for 3 of 6 s: the medians of both halves need not tell, the seconds do.
+#[test]
+fn seconds_without_answers_are_named() {
+    let flags = "--records 5000 --batch-size 256 --tasks 4 --threads 2 --secs 6 --warmup-secs 1";
+    let (code, summary) = run_with(Fault::StallsAtTheEnd, flags);
+    assert_eq!(code, 0, "{summary}");
+    let said = reasons(&summary, "stalled");
+    assert_eq!(said.len(), 1, "{summary}");
+    for words in [
+        "less than a tenth of the median second",
+        "waited for more than a second",
+    ] {
+        assert!(said[0].contains(words), "{words}: {summary}");
+    }
+    let stalls = &summary["facts"]["stalls"];
+    assert!(stalls["gaps"][0]["last"].as_u64() >= Some(3), "{summary}");
+    let longest_secs = stalls["longest"]["secs"].as_f64().unwrap();
+    assert!((2.0..5.0).contains(&longest_secs), "{summary}");
+}

@@ -66,7 +66,7 @@ fn a_run_on_two_servers_is_true_and_leaves_its_files() {
     let csv = fs::read_to_string(output.join("throughput.csv")).unwrap();
     assert_eq!(csv.lines().count(), 2, "{csv}");
     assert!(csv.starts_with(
-        "second,unix_time,ops,reads,writes,misses,errors,server_0_ops,server_1_ops\n"
+        "second,unix_time,ops,reads,writes,misses,errors,run,server_0_ops,server_1_ops\n"
     ));
     let log = fs::read_to_string(output.join("latency.hlog")).unwrap();
     assert!(log.contains("\n0.000,1.000,"), "{log}");

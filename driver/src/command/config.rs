@@ -236,9 +236,9 @@ impl Config {
     }
 
     /// Draws anew which records' histories are checked, by the seed and the run's id.
-    pub(crate) fn draw_watch_list(&mut self, run: u16) {
+    pub(crate) fn draw_watch_list(&mut self, run: u64) {
         let Some(list) = &self.watch_list else { return };
-        let seed = self.seed.rotate_left(16) ^ u64::from(run);
+        let seed = self.seed ^ run;
         let drawn = WatchList::new(&self.spec, list.asked_share(), CLOSING_RECORDS, seed);
         if !drawn.is_empty() {
             self.watch_list = Some(Arc::new(drawn));

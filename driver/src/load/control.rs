@@ -150,15 +150,18 @@ async fn work(
     let accounts = links.settle(&worker, SETTLE_TIME).await;
     let mut tally = worker.tally.borrow_mut();
     let recorder = worker.recorder.as_ref();
-    worker.tell(Message::Finished(WorkerTotals {
+    let totals = WorkerTotals {
         map: worker.map.clone(),
         accounts,
         checks: tally.checks,
         examples: std::mem::take(&mut tally.examples),
+        standstill: tally.standstill,
         written: worker.witness.borrow().written(0).0,
-        rest: worker.is_open_loop().then(|| Box::new(tally.take_rest())),
+        rest: worker.is_open_loop().then(|| tally.take_rest()),
         recording: recorder.map(|recorder| (index, recorder.borrow_mut().finish())),
-    }));
+    };
+    drop(tally);
+    worker.tell(Message::Finished(Box::new(totals)));
 }
 
 fn obey(

@@ -57,9 +57,9 @@ impl Lane {
         self.room_since.get()
     }
 
-    /// A request has ended.
-    pub(crate) fn leave(&self) {
-        self.room_since.set(Instant::now());
+    /// A request ended at `now`.
+    pub(crate) fn leave(&self, now: Instant) {
+        self.room_since.set(now);
         self.unanswered.set(self.unanswered.get() - 1);
         if let Some(waiting) = self.waiting.take() {
             waiting.wake();

@@ -5,7 +5,7 @@ use batchkv_protocol::PartitionMap;
 use crate::history::recorder::Recording;
 use crate::load::tally::Closed;
 use crate::measured::counts::{Account, Checks};
-use crate::measured::interval::Interval;
+use crate::measured::interval::{Interval, Standstill};
 
 /// What a worker says.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) enum Message {
     /// Something went wrong; a sentence.
     Failed(String),
     /// The last message.
-    Finished(WorkerTotals),
+    Finished(Box<WorkerTotals>),
 }
 
 /// A worker's number, and what it says.
@@ -36,10 +36,12 @@ pub(crate) struct WorkerTotals {
     pub(crate) accounts: Vec<(usize, Account)>,
     pub(crate) checks: Checks,
     pub(crate) examples: Vec<String>,
+    /// What stood still in the window.
+    pub(crate) standstill: Standstill,
     /// Records that it wrote or deleted.
     pub(crate) written: u64,
     /// What belongs to an open loop's window beyond its whole seconds.
-    pub(crate) rest: Option<Box<Interval>>,
+    pub(crate) rest: Option<Interval>,
     /// The worker's number, and what it recorded of listed records.
     pub(crate) recording: Option<(usize, Recording)>,
 }

@@ -562,6 +562,10 @@ impl Exchange for Request {
         }
         self.memory.clear();
         self.worker.spare.borrow_mut().push(self.memory);
-        self.lane.leave();
+        let now = Instant::now();
+        let mut tally = self.worker.tally.borrow_mut();
+        tally.batch_ended(self.lane.server, self.sending.queued, now);
+        drop(tally);
+        self.lane.leave(now);
     }
 }

@@ -8,7 +8,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use crate::measured::counts::{Checks, Counts};
-use crate::measured::interval::{ArrivalCounts, Interval, Volume};
+use crate::measured::interval::{ArrivalCounts, Interval, Standstill, Volume};
 use crate::measured::latency::Latencies;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -55,6 +55,8 @@ pub(crate) struct Tally {
     /// From the first to the last request.
     pub(crate) checks: Checks,
     pub(crate) examples: Vec<String>,
+    /// Of the window.
+    pub(crate) standstill: Standstill,
 }
 
 /// A second that is over.
@@ -82,6 +84,7 @@ impl Tally {
             progress_end: now,
             checks: Checks::default(),
             examples: Vec::new(),
+            standstill: Standstill::default(),
         }
     }
 
@@ -147,6 +150,9 @@ impl Tally {
     pub(crate) fn close(&mut self, now: Instant, volume: Volume) -> Option<Closed> {
         let boundary = self.boundary().filter(|boundary| now >= *boundary)?;
         self.progress(boundary);
+        if self.stage == Stage::Measured {
+            self.standstill.second(boundary, now);
+        }
         let mut interval = Interval::new(self.open.server_ops.len());
         mem::swap(&mut interval, &mut self.open);
         interval.volume = volume.since(&self.volume_before);
@@ -174,6 +180,16 @@ impl Tally {
         self.progress(now);
         self.open.progress_nanos += ago_nanos;
         self.in_progress += operations;
+    }
+
+    /// A batch to `server` that was queued at `queued` ended at `now`.
+    pub(crate) fn batch_ended(&mut self, server: usize, queued: Instant, now: Instant) {
+        if self
+            .span
+            .is_some_and(|(start, end)| now >= start && queued < end)
+        {
+            self.standstill.batch(server, queued, now);
+        }
     }
 
     /// What became of an open loop's arrivals, and their latencies.

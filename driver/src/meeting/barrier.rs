@@ -137,7 +137,7 @@ impl Barrier {
         agreement: &str,
         limit: Duration,
         clock: Clock,
-    ) -> Result<(Self, u16), BarrierError> {
+    ) -> Result<(Self, u64), BarrierError> {
         match &member.barrier {
             None => Ok((Self::alone(clock), random_run())),
             Some(address) if member.client == 0 => {
@@ -185,7 +185,7 @@ impl Barrier {
         agreement: &str,
         limit: Duration,
         clock: Clock,
-    ) -> Result<(Self, u16), BarrierError> {
+    ) -> Result<(Self, u64), BarrierError> {
         let mut barrier = Self::alone(clock);
         let joined = async {
             while barrier.peers.len() + 1 < clients as usize {
@@ -221,7 +221,7 @@ impl Barrier {
         agreement: &str,
         limit: Duration,
         clock: Clock,
-    ) -> Result<(Self, u16), BarrierError> {
+    ) -> Result<(Self, u64), BarrierError> {
         let stream = reach(address, limit).await?;
         let mut barrier = Self::alone(clock);
         barrier.leads = false;
@@ -496,10 +496,10 @@ async fn reach(address: &str, limit: Duration) -> Result<TcpStream, BarrierError
     }
 }
 
-/// An id for values: two runs on the same servers have different ones, with luck 65,535 in 65,536.
-fn random_run() -> u16 {
+/// An id for a run, which nobody could know before.
+fn random_run() -> u64 {
     use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id()) as u16
+    RandomState::new().hash_one(std::process::id())
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ async fn listen() -> (TcpListener, String) {
 #[tokio::test]
 async fn three_clients_meet_and_share_the_run() {
     let (listener, address) = listen().await;
-    let meet_all = async |joined: Result<(Barrier, u16), BarrierError>| {
+    let meet_all = async |joined: Result<(Barrier, u64), BarrierError>| {
         let (mut barrier, run) = joined.unwrap();
         for meeting in [Meeting::Loaded, Meeting::WarmedUp, Meeting::Stopped] {
             let start = barrier.meet(meeting, LIMIT).await.unwrap();
@@ -144,7 +144,7 @@ async fn a_client_that_never_comes_is_late() {
 #[tokio::test]
 async fn clocks_that_are_hours_apart_still_find_one_moment() {
     let (listener, address) = listen().await;
-    let meet_all = async |joined: Result<(Barrier, u16), BarrierError>| {
+    let meet_all = async |joined: Result<(Barrier, u64), BarrierError>| {
         let (mut barrier, _) = joined.unwrap();
         let start = barrier.meet(Meeting::WarmedUp, LIMIT).await.unwrap();
         barrier.meet(Meeting::Stopped, LIMIT).await.unwrap();
@@ -175,7 +175,7 @@ async fn clocks_that_are_hours_apart_still_find_one_moment() {
 async fn an_end_by_hand_is_no_failure_of_the_others() {
     for by_hand in 0..3 {
         let (listener, address) = listen().await;
-        let end = async |(mut barrier, _): (Barrier, u16), client: u32| {
+        let end = async |(mut barrier, _): (Barrier, u64), client: u32| {
             if client == by_hand {
                 barrier.end_by_hand().await;
             } else if client == 0 {

@@ -40,6 +40,16 @@ fn tagged(tag: Option<Tag<'_>>) -> Option<LatencyPart> {
         .find(|part| part.name() == name)
 }
 
+/// A comment that begins like this says whose the log is.
+const STAMP: &str = "[batchkv run ";
+
+/// Whose a log is.
+pub(crate) fn stamp(text: &str) -> Option<String> {
+    let comments = text.lines().filter_map(|line| line.strip_prefix('#'));
+    let mut stamps = comments.filter_map(|comment| comment.strip_prefix(STAMP)?.strip_suffix(']'));
+    stamps.next().map(str::to_owned)
+}
+
 /// The window's latencies, second by second.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct LatencyLog {
@@ -49,7 +59,8 @@ pub(crate) struct LatencyLog {
 }
 
 impl LatencyLog {
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+    /// The log, of the run and client that `stamp` names.
+    pub(crate) fn to_bytes(&self, stamp: &str) -> Vec<u8> {
         let mut bytes = Vec::new();
         let start = UNIX_EPOCH + Duration::from_secs_f64(self.start_unix_time.max(0.0));
         let mut serializer = V2DeflateSerializer::new();
@@ -58,6 +69,7 @@ impl LatencyLog {
             .add_comment(
                 "[batchkv: latency of each operation, in nanoseconds; maxima in milliseconds; tagged: its parts]",
             )
+            .add_comment(&format!("{STAMP}{stamp}]"))
             .with_start_time(start)
             .with_base_time(start)
             .with_max_value_divisor(NANOS_PER_MILLI)
@@ -160,13 +172,13 @@ mod tests {
 
     #[test]
     fn a_log_survives_writing_and_reading() {
-        let read = LatencyLog::from_bytes(&log().to_bytes()).unwrap();
+        let read = LatencyLog::from_bytes(&log().to_bytes("5e.0")).unwrap();
         assert_eq!(read, log());
     }
 
     #[test]
     fn the_header_names_version_and_units() {
-        let text = String::from_utf8(log().to_bytes()).unwrap();
+        let text = String::from_utf8(log().to_bytes("5e.0")).unwrap();
         assert!(text.starts_with("#[Histogram log format version 1.3]\n"));
         assert!(text.contains("nanoseconds") && text.contains("#[MaxValueDivisor: 1000000.000]"));
         assert!(text.contains("\n0.000,1.000,7.6"), "{text}");
@@ -177,7 +189,7 @@ mod tests {
     fn the_servers_part_stands_there_only_if_it_is_told() {
         let mut log = log();
         let has_part = |log: &LatencyLog| {
-            String::from_utf8(log.to_bytes())
+            String::from_utf8(log.to_bytes("5e.0"))
                 .unwrap()
                 .contains("Tag=server")
         };
@@ -186,12 +198,12 @@ mod tests {
         second.record(LatencyPart::Server, Duration::from_nanos(900), 1);
         log.intervals[1] = second.pack();
         assert!(has_part(&log));
-        assert_eq!(LatencyLog::from_bytes(&log.to_bytes()).unwrap(), log);
+        assert_eq!(LatencyLog::from_bytes(&log.to_bytes("5e.0")).unwrap(), log);
     }
 
     #[test]
     fn parts_need_their_second_and_a_known_name() {
-        let text = String::from_utf8(log().to_bytes()).unwrap();
+        let text = String::from_utf8(log().to_bytes("5e.0")).unwrap();
         let queue = text.lines().find(|line| line.starts_with("Tag=queue"));
         let alone = format!("{}\n", queue.unwrap());
         let fault = |text: &str| LatencyLog::from_bytes(text.as_bytes()).unwrap_err();
@@ -202,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_cut_inside_a_line_is_an_error() {
-        let bytes = log().to_bytes();
+        let bytes = log().to_bytes("5e.0");
         for cut in [1, 2, 20] {
             assert!(LatencyLog::from_bytes(&bytes[..bytes.len() - cut]).is_err());
         }

@@ -19,12 +19,13 @@ use crate::measured::statistics::median;
 use crate::observation::snapshots::Told;
 use crate::results::Results;
 use crate::results::files::{ReadError, parse};
+use crate::results::fits;
 use crate::results::latency_log::LatencyLog;
 use crate::results::nodes::{NodeSeries, Role};
 use crate::results::series::{Row, Series};
 use crate::results::summary::{Framing, Hottest, ServerFigures, Summary};
 use crate::verdict::{
-    Checked, Finding, Judgement, Node, Rule, RunFacts, Window, counts_do_not_fit, judge,
+    Checked, Finding, Judgement, Node, Rule, RunFacts, Window, counts_do_not_fit, gaps, judge,
     judge_node, judge_run,
 };
 
@@ -58,7 +59,6 @@ pub(crate) fn merge(dir: &Path) -> Result<Results, MergeError> {
         return Err(MergeError::NoClient(dir.into(), faults.join(" ")));
     };
     faults.extend(missing_clients(&clients, &first.results.summary));
-    faults.extend(disagreements(&clients));
     let secs = common_secs(&clients, &mut faults);
     let series = merge_series(&clients, secs);
     let latency = merge_latency(&clients, secs);
@@ -70,6 +70,12 @@ pub(crate) fn merge(dir: &Path) -> Result<Results, MergeError> {
     }
     let mut judgement = of_the_clients(&clients);
     judgement.findings.extend(faults.into_iter().map(failed));
+    judgement
+        .findings
+        .extend(disagreements(&clients).map(|reason| Finding {
+            rule: Rule::FilesDoNotFit,
+            reason,
+        }));
     let misfits = servers_do_not_fit(&summary.per_server, &servers);
     judgement.findings.extend(misfits);
     judgement.add(of_the_servers(&summary));
@@ -83,6 +89,7 @@ pub(crate) fn merge(dir: &Path) -> Result<Results, MergeError> {
         latency,
         resources: None,
         history: None,
+        stamps: Vec::new(),
         nodes: nodes.into_iter().map(|(node, _)| node).collect(),
     })
 }
@@ -143,7 +150,19 @@ fn of_a_client(client: &Client) -> Judgement {
             checked: Vec::new(),
         };
     };
-    let mut judgement = judge(facts);
+    let mut facts = facts.clone();
+    facts.stalls.gaps = gaps(&server_seconds(summary, &client.results.series));
+    let mut judgement = judge(&facts);
+    for misfit in fits::misfits(&client.results, &judgement.findings) {
+        judgement.findings.push(Finding {
+            rule: Rule::FilesDoNotFit,
+            reason: format!(
+                "A client's files must be of one run and give the same counts, but of {}, {misfit}; somebody changed \
+                 or mixed them.",
+                client.name
+            ),
+        });
+    }
     let shared = facts
         .servers
         .iter()
@@ -215,6 +234,19 @@ pub(crate) fn run_facts(series: &Series, summary: &Summary, windows: Vec<Window>
             .as_ref()
             .and_then(Linearizability::violation),
     }
+}
+
+/// Each server's address, and what it answered in each second.
+pub(crate) fn server_seconds(summary: &Summary, series: &Series) -> Vec<(String, Vec<u64>)> {
+    let ops = |server: usize| {
+        let rows = series.rows.iter();
+        rows.filter_map(|row| row.server_ops.get(server).copied())
+            .collect()
+    };
+    let servers = summary.per_server.iter().enumerate();
+    servers
+        .map(|(server, part)| (part.address.clone(), ops(server)))
+        .collect()
 }
 
 /// Checks all clients' histories together, if they recorded some.
@@ -390,21 +422,16 @@ fn missing_clients(clients: &[Client], first: &Summary) -> Option<String> {
 
 /// Clients that did not do the same as the first.
 fn disagreements(clients: &[Client]) -> Option<String> {
-    // What describes the run, not the client; each client has a fingerprint of its own.
-    let shared = |client: &Client| {
-        let summary = &client.results.summary;
-        let mut workload = summary.workload.clone();
-        workload.remove("fingerprint");
-        let flags = ["hosts", "batch-size", "secs", "load", "seed"];
-        (workload, flags.map(|flag| summary.flags.get(flag).cloned()))
-    };
     let (first, others) = clients.split_first()?;
-    let other = others.iter().find(|other| shared(other) != shared(first))?;
-    Some(format!(
-        "All clients must run the same workload on the same servers, but {} and {} differ; compare \
-         their summary.json.",
-        first.name, other.name
-    ))
+    let differs = |other: &Client| {
+        let difference = fits::difference(&first.results.summary, &other.results.summary)?;
+        Some(format!(
+            "All clients must be of one run and do the same, but {} and {} differ ({difference}); compare their \
+             summary.json.",
+            first.name, other.name
+        ))
+    };
+    others.iter().find_map(differs)
 }
 
 /// Seconds that all clients have measured.

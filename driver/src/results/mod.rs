@@ -1,6 +1,7 @@
 //! The files of a client, and of a whole run: what they hold, how they are written and read.
 
 pub(crate) mod files;
+mod fits;
 pub(crate) mod latency_log;
 pub(crate) mod merge;
 pub(crate) mod nodes;
@@ -24,6 +25,9 @@ use nodes::NodeSeries;
 use series::Series;
 use summary::Summary;
 
+/// A line that begins like this says whose a table is.
+const STAMP: &str = "# run ";
+
 /// What a client, or a whole run, has measured.
 #[derive(Debug, Clone)]
 pub(crate) struct Results {
@@ -36,6 +40,8 @@ pub(crate) struct Results {
     pub(crate) history: Option<Vec<HistoryRow>>,
     /// The nodes that could be looked at; not read back.
     pub(crate) nodes: Vec<NodeSeries>,
+    /// Of each other file that was read whose it says that it is.
+    pub(crate) stamps: Vec<(&'static str, Option<String>)>,
 }
 
 impl Results {
@@ -47,17 +53,24 @@ impl Results {
     pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
         fs::create_dir_all(dir).map_err(|error| files::named(dir, error))?;
         files::remove(&dir.join(SUMMARY_FILE))?;
+        let stamp = &self.summary.stamp();
         let put = |name: &str, bytes: &[u8]| files::put(dir, name, bytes);
-        put(SERIES_FILE, self.series.to_csv().as_bytes())?;
-        put(LATENCY_FILE, &self.latency.to_bytes())?;
+        put(SERIES_FILE, self.series.to_csv(stamp).as_bytes())?;
+        put(LATENCY_FILE, &self.latency.to_bytes(stamp))?;
         let start = self.latency.start_unix_time;
-        let nodes = nodes::to_csv(&self.nodes, start, self.series.secs());
+        let nodes = nodes::to_csv(&self.nodes, start, self.series.secs(), stamp);
         put(NODES_FILE, nodes.as_bytes())?;
         if let Some(resources) = &self.resources {
-            put(RESOURCES_FILE, resources.to_csv().as_bytes())?;
+            put(
+                RESOURCES_FILE,
+                stamped(stamp, &resources.to_csv()).as_bytes(),
+            )?;
         }
         if let Some(history) = &self.history {
-            put(HISTORY_FILE, history::to_csv(history).as_bytes())?;
+            put(
+                HISTORY_FILE,
+                stamped(stamp, &history::to_csv(history)).as_bytes(),
+            )?;
         }
         self.write_summary(dir)
     }
@@ -77,15 +90,30 @@ impl Results {
     /// When another file is missing, or one is damaged or cut off.
     pub(crate) fn read(dir: &Path) -> Result<Self, ReadError> {
         let summary = parse(dir, SUMMARY_FILE, Summary::from_json)?;
-        let series = parse(dir, SERIES_FILE, Series::from_csv)?;
+        let mut stamps = Vec::new();
+        let mut note = |name: &'static str, stamp: Option<String>| stamps.push((name, stamp));
+        let series = parse(dir, SERIES_FILE, |text| {
+            note(SERIES_FILE, series::stamp(text));
+            Series::from_csv(text)
+        })?;
         let latency = parse(dir, LATENCY_FILE, |text| {
+            note(LATENCY_FILE, latency_log::stamp(text));
             LatencyLog::from_bytes(text.as_bytes())
         })?;
         let history = match summary.linearizability {
-            Some(_) => Some(parse(dir, HISTORY_FILE, history::from_csv)?),
+            Some(_) => Some(parse(dir, HISTORY_FILE, |text| {
+                let (stamp, text) = unstamped(text);
+                note(HISTORY_FILE, stamp);
+                history::from_csv(text)
+            })?),
             None => None,
         };
-        let resources = match parse(dir, RESOURCES_FILE, Samples::from_csv) {
+        let resources = parse(dir, RESOURCES_FILE, |text| {
+            let (stamp, text) = unstamped(text);
+            note(RESOURCES_FILE, stamp);
+            Samples::from_csv(text)
+        });
+        let resources = match resources {
             Err(ReadError::Io(_, error)) if error.kind() == io::ErrorKind::NotFound => None,
             resources => Some(resources?),
         };
@@ -96,7 +124,23 @@ impl Results {
             resources,
             history,
             nodes: Vec::new(),
+            stamps,
         })
+    }
+}
+
+/// A table with a line in front that says whose it is.
+fn stamped(stamp: &str, table: &str) -> String {
+    format!("{STAMP}{stamp}\n{table}")
+}
+
+/// What [`stamped`] put together.
+fn unstamped(text: &str) -> (Option<String>, &str) {
+    match text.split_once('\n') {
+        Some((line, table)) if line.starts_with(STAMP) => {
+            (Some(line[STAMP.len()..].to_owned()), table)
+        }
+        _ => (None, text),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `nodes.csv`: what each node used in each second of the measured window, all on the clock of client 0.
 //!
 //! ```text
-//! second,unix_time,node,role,cores,user_cores,...
+//! second,unix_time,node,role,cores,user_cores,...,run
 //! ```
 //!
 //! `second` and `unix_time` are those of `throughput.csv`. Cores are busy ones on average over the second,
@@ -59,24 +59,30 @@ impl NodeSeries {
 }
 
 /// The table of all nodes; seconds that a node's samples do not reach are left out.
-pub(crate) fn to_csv(nodes: &[NodeSeries], start_unix_time: f64, secs: u64) -> String {
+pub(crate) fn to_csv(nodes: &[NodeSeries], start_unix_time: f64, secs: u64, stamp: &str) -> String {
     let mut text = String::from(
         "second,unix_time,node,role,cores,user_cores,system_cores,softirq_cores,steal_cores,\
          busiest_core,memory_used_bytes,process_memory_bytes,received_bytes,sent_bytes,\
-         received_packets,sent_packets,retransmissions,context_switches,link_use\n",
+         received_packets,sent_packets,retransmissions,context_switches,link_use,run\n",
     );
     for node in nodes {
         for second in 1..=secs {
             let end = start_unix_time + second as f64;
             if let Some(usage) = node.samples.usage(end - 1.0, end) {
-                row(&mut text, second, end, node, &usage);
+                row(&mut text, (second, end), node, &usage, stamp);
             }
         }
     }
     text
 }
 
-fn row(text: &mut String, second: u64, end: f64, node: &NodeSeries, usage: &Usage) {
+fn row(
+    text: &mut String,
+    (second, end): (u64, f64),
+    node: &NodeSeries,
+    usage: &Usage,
+    stamp: &str,
+) {
     let role = match node.role {
         Role::Client => "client",
         Role::Server => "server",
@@ -109,7 +115,7 @@ fn row(text: &mut String, second: u64, end: f64, node: &NodeSeries, usage: &Usag
     for count in counts {
         let _ = write!(text, ",{count:.0}");
     }
-    let _ = writeln!(text, ",{:.3}", usage.link_use);
+    let _ = writeln!(text, ",{:.3},{stamp}", usage.link_use);
 }
 
 #[cfg(test)]
@@ -143,15 +149,15 @@ pub(crate) mod tests {
             role: Role::Server,
             samples: samples(99.5, 4),
         };
-        let csv = to_csv(std::slice::from_ref(&node), 100.0, 5);
+        let csv = to_csv(std::slice::from_ref(&node), 100.0, 5, "5e.all");
         let rows: Vec<&str> = csv.lines().skip(1).collect();
         // The samples end within the fourth second.
         assert_eq!(rows.len(), 3, "{csv}");
         assert_eq!(
             rows[0],
-            "1,101.000,node3,server,2,1.000,0.000,0.000,0.000,1.000,5000000000,1000000,1000,1000,1,1,0,0,0.000"
+            "1,101.000,node3,server,2,1.000,0.000,0.000,0.000,1.000,5000000000,1000000,1000,1000,1,1,0,0,0.000,5e.all"
         );
-        assert_eq!(csv.lines().next().unwrap().split(',').count(), 19);
+        assert_eq!(csv.lines().next().unwrap().split(',').count(), 20);
         let part = node.part(100.0, 3, 300).unwrap();
         assert_eq!((part.cpu_ns_per_op, part.bytes_per_op), (1e7, 20.0));
         assert!(node.part(100.0, 4, 300).is_none() && node.part(99.5, 0, 0).is_none());

@@ -343,6 +343,7 @@ mod tests {
         let mut summary = example(2, 3).summary;
         summary.verdict = Verdict::Qualified;
         summary.reasons.push("Because.".into());
+        summary.offered.as_mut().unwrap().dropped = 30;
         let text = report(&summary);
         assert!(text.starts_with(
             "\nverdict     QUALIFIED: true, to be read with this in mind\n            - Because.\n"

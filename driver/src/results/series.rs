@@ -1,15 +1,15 @@
 //! `throughput.csv`: what was answered in each second of the measured window.
 //!
 //! ```text
-//! second,unix_time,ops,reads,writes,misses,errors,server_0_ops,server_1_ops,...
+//! second,unix_time,ops,reads,writes,misses,errors,run,server_0_ops,server_1_ops,...
 //! ```
 //!
 //! The row of `second` s (from 1) covers the second that ends s seconds after the window's start;
-//! `unix_time` is that end. `reads + writes = ops = server_0_ops + server_1_ops + ...`.
+//! `unix_time` is that end; `run` says whose it is. `reads + writes = ops = server_0_ops + server_1_ops + ...`.
 
 use std::fmt::Write;
 
-const COLUMNS: [&str; 7] = [
+const COLUMNS: [&str; 8] = [
     "second",
     "unix_time",
     "ops",
@@ -17,6 +17,7 @@ const COLUMNS: [&str; 7] = [
     "writes",
     "misses",
     "errors",
+    "run",
 ];
 
 /// The rows of the window, one a second, without gap from second 1.
@@ -67,7 +68,8 @@ impl Series {
         self.rows.len() as u64
     }
 
-    pub(crate) fn to_csv(&self) -> String {
+    /// The text, of the run and client that `stamp` names.
+    pub(crate) fn to_csv(&self, stamp: &str) -> String {
         let mut text = COLUMNS.join(",");
         for server in 0..self.servers {
             let _ = write!(text, ",server_{server}_ops");
@@ -84,7 +86,7 @@ impl Series {
             } = row;
             let _ = write!(
                 text,
-                "{second},{unix_time:.3},{ops},{reads},{writes},{misses},{errors}"
+                "{second},{unix_time:.3},{ops},{reads},{writes},{misses},{errors},{stamp}"
             );
             for ops in &row.server_ops {
                 let _ = write!(text, ",{ops}");
@@ -120,8 +122,23 @@ impl Series {
     }
 }
 
+/// The stamp that all rows have.
+pub(crate) fn stamp(text: &str) -> Option<String> {
+    let of = |line: &str| line.split(',').nth(COLUMNS.len() - 1).map(str::to_owned);
+    let mut stamps = text.lines().skip(1).map(of);
+    let first = stamps.next()??;
+    stamps
+        .all(|stamp| stamp.as_ref() == Some(&first))
+        .then_some(first)
+}
+
 fn parse_row(line: &str, second: u64, servers: usize) -> Option<Row> {
-    let mut fields = line.split(',');
+    let mut fields: Vec<&str> = line.split(',').collect();
+    if fields.len() < COLUMNS.len() {
+        return None;
+    }
+    fields.remove(COLUMNS.len() - 1);
+    let mut fields = fields.into_iter();
     let seconds_fit = fields.next()?.parse() == Ok(second);
     let unix_time = fields.next()?.parse().ok()?;
     let counts: Vec<u64> = fields.map(str::parse).collect::<Result<_, _>>().ok()?;
@@ -141,16 +158,19 @@ fn parse_row(line: &str, second: u64, servers: usize) -> Option<Row> {
 mod tests {
     use super::*;
 
-    const CSV: &str = "second,unix_time,ops,reads,writes,misses,errors,server_0_ops,server_1_ops\n\
-                       1,1790000001.000,10,7,3,0,0,6,4\n\
-                       2,1790000002.000,12,8,4,1,0,6,6\n";
+    const CSV: &str = "second,unix_time,ops,reads,writes,misses,errors,run,server_0_ops,server_1_ops\n\
+                       1,1790000001.000,10,7,3,0,0,5e.0,6,4\n\
+                       2,1790000002.000,12,8,4,1,0,5e.0,6,6\n";
 
     #[test]
     fn text_and_rows_are_the_same() {
         let series = Series::from_csv(CSV).unwrap();
         assert_eq!((series.secs(), series.servers), (2, 2));
         assert_eq!(series.rows[1].ops(), 12);
-        assert_eq!(series.to_csv(), CSV);
+        assert_eq!(series.to_csv("5e.0"), CSV);
+        assert_eq!(stamp(CSV).as_deref(), Some("5e.0"));
+        let mixed = CSV.replacen("5e.0", "5f.0", 1);
+        assert_eq!(stamp(&mixed), None);
     }
 
     #[test]

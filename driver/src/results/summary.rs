@@ -22,6 +22,9 @@ pub(crate) const FORMAT_VERSION: u32 = 2;
 pub(crate) struct Summary {
     /// [`FORMAT_VERSION`].
     pub(crate) format_version: u32,
+    /// The run's id, which all its clients and files have; made up anew for each run.
+    #[serde(default)]
+    pub(crate) run: String,
     pub(crate) verdict: Verdict,
     /// Sentences: what was expected, what was seen, what to do.
     pub(crate) reasons: Vec<String>,
@@ -175,6 +178,16 @@ pub(crate) struct ServerFigures {
 }
 
 impl Summary {
+    /// Names run and client, or `all`, in every file.
+    pub(crate) fn stamp(&self) -> String {
+        let client = self
+            .flags
+            .get("client")
+            .and_then(|client| client.split('/').next());
+        let client = client.filter(|_| self.facts.is_some()).unwrap_or("all");
+        format!("{}.{client}", self.run)
+    }
+
     /// Takes what was found and on how much: verdict, reasons, rules.
     pub(crate) fn judge(&mut self, judgement: Judgement) {
         let Judgement {
@@ -244,6 +257,7 @@ pub(crate) mod tests {
     use super::super::nodes::tests::samples;
     use super::super::series::{Row, Series};
     use super::*;
+    use crate::measured::counts::{Account, Kinds};
     use crate::measured::statistics::median;
     use crate::verdict::tests::good;
     use std::time::Duration;
@@ -296,6 +310,7 @@ pub(crate) mod tests {
         };
         let mut summary = Summary {
             format_version: FORMAT_VERSION,
+            run: "5e".into(),
             verdict: Verdict::Valid,
             reasons: Vec::new(),
             findings: Vec::new(),
@@ -319,7 +334,7 @@ pub(crate) mod tests {
                 arrived: 1000 * secs,
                 late: 0,
                 unanswered: 0,
-                dropped: 10 * secs,
+                dropped: 0,
                 blocked_micros: 2000 * secs,
                 tardy_micros: 1000 * secs,
             }),
@@ -349,6 +364,19 @@ pub(crate) mod tests {
             host: Host::default(),
             commit: "unknown".into(),
         };
+        let facts = summary.facts.as_mut().unwrap();
+        facts.counts = summary.counts;
+        facts.checks.verified = summary.verified;
+        facts.offered = summary.offered;
+        for part in &summary.per_server {
+            facts.accounts.push(Account {
+                name: part.address.clone(),
+                answered: part.answered,
+                unknown: Kinds::default(),
+                served: Some(part.answered),
+            });
+        }
+        facts.accounts.remove(0);
         summary.take_latencies(&latency.total());
         Results {
             summary,
@@ -357,6 +385,7 @@ pub(crate) mod tests {
             resources: Some(samples(1_790_000_000.0, secs)),
             history: None,
             nodes: Vec::new(),
+            stamps: Vec::new(),
         }
     }
 

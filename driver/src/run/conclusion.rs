@@ -10,23 +10,25 @@ use crate::history::check::{Linearizability, Testimony};
 use crate::history::row::{HistoryRow, shifted_nanos};
 use crate::load::report::WorkerTotals;
 use crate::measured::counts::{Account, Checks};
-use crate::measured::interval::Volume;
+use crate::measured::interval::{Standstill, Volume};
 use crate::observation::host::Host;
 use crate::observation::snapshots::{Snapshots, Told};
 use crate::results::Results;
-use crate::results::merge::{of_the_servers, run_facts, server_parts};
+use crate::results::merge::{of_the_servers, run_facts, server_parts, server_seconds};
 use crate::results::nodes::{NodeSeries, Role};
 use crate::results::series::Series;
 use crate::results::summary::{FORMAT_VERSION, Framing, Hottest, ServerFigures, Summary};
 use crate::run::board::Board;
 use crate::verdict::{
-    ClockFacts, Facts, Finding, Judgement, Node, Rule, ServerFacts, Verdict, judge, judge_node,
-    judge_run,
+    ClockFacts, Facts, Finding, Judgement, LongestWait, Node, Rule, ServerFacts, Stalls, Verdict,
+    gaps, judge, judge_node, judge_run,
 };
 
 /// How a run ended.
 #[derive(Debug)]
 pub(crate) struct Ending {
+    /// Names the run.
+    pub(crate) run: u64,
     /// One a worker that could still speak.
     pub(crate) workers: Vec<WorkerTotals>,
     /// What failed, in sentences.
@@ -60,12 +62,15 @@ pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow:
     let nodes: Vec<NodeSeries> = resources.iter().map(node).collect();
     let per_server = per_server(config, &series, &ending);
     let recorded = recorded(config, &ending);
+    let run = ending.run;
     let mut facts = facts(config, board, &per_server, ending);
     let mut summary = summary(config, board, &facts, per_server)?;
+    summary.run = format!("{run:016x}");
     let part = |node: &NodeSeries| node.part(start, series.secs(), facts.counts.ops());
     summary.nodes = nodes.iter().filter_map(part).collect();
     summary.clock = clock;
     summary.take_latencies(&latency.total());
+    facts.stalls.gaps = gaps(&server_seconds(&summary, &series));
     facts.latency_mean_us = summary.latency_us.map(|latency| latency.mean);
     let (checked, history) = recorded.unzip();
     summary.linearizability = checked;
@@ -78,6 +83,7 @@ pub(crate) fn results(config: &Config, board: &Board, ending: Ending) -> anyhow:
         latency,
         resources,
         nodes,
+        stamps: Vec::new(),
     })
 }
 
@@ -164,6 +170,7 @@ fn facts(config: &Config, board: &Board, servers: &[ServerFigures], ending: Endi
         examples,
         accounts,
         wall_strayed_secs: ending.own_clock.wall_strayed_secs(),
+        stalls: stalls(config, &ending),
         clocks: clocks(config, servers, &ending),
         failures: ending.failures,
         interrupted: ending.interrupted,
@@ -172,6 +179,29 @@ fn facts(config: &Config, board: &Board, servers: &[ServerFigures], ending: Endi
         repeated_answers: config.dedup_answers,
         busiest_worker: ending.snapshots.busiest_worker(),
         servers: servers.iter().map(server).collect(),
+    }
+}
+
+/// What stood still, as the workers saw it.
+fn stalls(config: &Config, ending: &Ending) -> Stalls {
+    let mut standstill = Standstill::default();
+    for worker in &ending.workers {
+        standstill.add(&worker.standstill);
+    }
+    let second =
+        |instant| ending.own_clock.at(instant) + ending.clock.secs - ending.start_unix_time;
+    let late = standstill.late;
+    Stalls {
+        gaps: Vec::new(),
+        batches: standstill.batches,
+        long_waits: standstill.long_waits,
+        longest: standstill.longest.map(|longest| LongestWait {
+            secs: longest.waited.as_secs_f64(),
+            server: config.hosts[longest.server].clone(),
+            ended_secs: second(longest.ended),
+        }),
+        client_late_secs: late.map_or(0.0, |(late, _)| late.as_secs_f64()),
+        client_late_at_secs: late.map_or(0.0, |(_, at)| second(at)),
     }
 }
 
@@ -221,6 +251,7 @@ fn summary(
     let rate = |count: u64| count as f64 / secs.max(1.0);
     Ok(Summary {
         format_version: FORMAT_VERSION,
+        run: String::new(),
         verdict: Verdict::Valid,
         reasons: Vec::new(),
         findings: Vec::new(),

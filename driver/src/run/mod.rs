@@ -96,6 +96,8 @@ async fn bind_metrics(config: &Config) -> anyhow::Result<Option<TcpListener>> {
 }
 
 struct Run {
+    /// Names the run; its low 16 bits stand in the values.
+    id: u64,
     config: Arc<Config>,
     workers: Vec<UnboundedSender<Command>>,
     reports: UnboundedReceiver<Report>,
@@ -123,7 +125,7 @@ struct Run {
 impl Run {
     fn start(
         config: Arc<Config>,
-        id: u16,
+        id: u64,
         signals: StopSignals,
         clock: Clock,
     ) -> anyhow::Result<Self> {
@@ -131,10 +133,11 @@ impl Run {
         let presence = presence(&config).map(Arc::new);
         let start = |index| {
             let config = Arc::clone(&config);
-            control::start(config, id, index, presence.clone(), report.clone())
+            control::start(config, id as u16, index, presence.clone(), report.clone())
         };
         let workers = (0..config.threads).map(start).collect::<Result<_, _>>();
         Ok(Self {
+            id,
             workers: workers.context("a worker's thread cannot be started")?,
             reports,
             signals,
@@ -370,7 +373,7 @@ impl Run {
                 if let Some(rest) = &totals.rest {
                     self.board.add_rest(rest);
                 }
-                self.totals.push(totals);
+                self.totals.push(*totals);
                 self.done += 1;
             }
         }
@@ -434,6 +437,7 @@ impl Run {
         }
         let start = window_start.map_or(0.0, |start| self.clock.at(start));
         let ending = Ending {
+            run: self.id,
             workers: self.totals,
             failures: self.failures,
             interrupted: self.interrupted,

@@ -36,7 +36,6 @@ impl<F> Check<F> {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn rule(&self) -> Rule {
         self.rule
     }

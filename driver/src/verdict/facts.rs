@@ -37,6 +37,8 @@ pub(crate) struct Facts {
     pub(crate) interrupted: bool,
     /// Seconds by which the system's clock has come away from the steady one that measured.
     pub(crate) wall_strayed_secs: f64,
+    /// What stood still.
+    pub(crate) stalls: Stalls,
     /// The servers' clocks, and client 0's.
     pub(crate) clocks: Vec<ClockFacts>,
     /// Present where operations were to arrive at a rate.
@@ -76,6 +78,41 @@ pub(crate) struct Window {
     pub(crate) start_secs: f64,
     /// How far the start may be off.
     pub(crate) bound_secs: f64,
+}
+
+/// What stood still in a client's window.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Stalls {
+    /// Seconds in which hardly anything was answered.
+    pub(crate) gaps: Vec<Gap>,
+    pub(crate) batches: u64,
+    /// Batches that waited for more than a second.
+    pub(crate) long_waits: u64,
+    /// The longest of these.
+    pub(crate) longest: Option<LongestWait>,
+    /// How late the client itself noticed that a second was over, at most.
+    pub(crate) client_late_secs: f64,
+    /// When, in seconds since the window's begin.
+    pub(crate) client_late_at_secs: f64,
+}
+
+/// Seconds in a row in which less than a tenth of the median second was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gap {
+    /// Whose answers: a server's address, or `every server`.
+    pub(crate) who: String,
+    /// From 1.
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+}
+
+/// The batch that waited longest, from its queueing to its last answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LongestWait {
+    pub(crate) secs: f64,
+    pub(crate) server: String,
+    /// When it ended, in seconds since the window's begin.
+    pub(crate) ended_secs: f64,
 }
 
 /// What a client learnt of another clock.

@@ -14,6 +14,7 @@
 //! answers     values, histories, refusals, unknown operations, counts of both sides
 //! workload    mix, skew, misses, what was not checked or loaded, offered rate
 //! steadiness  the seconds: long enough, steady, of all clients together; latencies that fit them
+//! stalls      seconds without answers, batches that wait long
 //! clocks      how fast others go, and how far they are off
 //! resources   threads, machines, links, servers: what the figure is the limit of
 //! ```
@@ -25,6 +26,7 @@ mod facts;
 mod page;
 mod resources;
 mod rule;
+mod stalls;
 mod steadiness;
 mod workload;
 
@@ -34,13 +36,16 @@ pub(crate) mod tests;
 pub(crate) use answers::counts_do_not_fit;
 use check::Check;
 pub(crate) use check::{Checked, Judgement, Outcome};
-pub(crate) use facts::{ClockFacts, Facts, Node, RunFacts, ServerFacts, Window};
+pub(crate) use facts::{
+    ClockFacts, Facts, LongestWait, Node, RunFacts, ServerFacts, Stalls, Window,
+};
 pub(crate) use page::{blind_spot, markdown as page};
 pub(crate) use rule::{Finding, Rule, Verdict, verdict_of};
+pub(crate) use stalls::gaps;
 pub(crate) use workload::skew_fault;
 
 /// What is looked at in each client.
-const CLIENT_RULES: [Check<Facts>; 24] = [
+const CLIENT_RULES: [Check<Facts>; 25] = [
     Check::new(Rule::Failed, answers::programs, answers::failures),
     Check::new(
         Rule::NothingMeasured,
@@ -83,6 +88,7 @@ const CLIENT_RULES: [Check<Facts>; 24] = [
         workload::settings,
         workload::ended_by_hand,
     ),
+    Check::new(Rule::Stalled, stalls::seconds_and_batches, stalls::stalled),
     Check::new(Rule::RateMissed, workload::arrivals, workload::rate_missed),
     Check::new(
         Rule::DroppedArrivals,
@@ -159,6 +165,11 @@ pub(crate) fn judge_run(facts: &RunFacts) -> Judgement {
 /// Judges what a node used.
 pub(crate) fn judge_node(node: &Node) -> Judgement {
     check::apply(&NODE_RULES, node)
+}
+
+/// Whether [`judge`] would find it.
+pub(crate) fn is_of_a_client(rule: Rule) -> bool {
+    CLIENT_RULES.iter().any(|check| check.rule() == rule)
 }
 
 #[cfg(test)]

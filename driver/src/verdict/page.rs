@@ -26,12 +26,18 @@ const fn row(rule: Rule, when: &'static str, remedy: &'static str, blind: &'stat
 const NOTHING: &str = "nothing";
 
 /// All rules, in their order.
-const PAGE: [Row; 36] = [
+const PAGE: [Row; 38] = [
     row(
         Rule::Failed,
         "a client or server failed; results are missing or differ",
         "read the log that is named",
         "programs that nobody started by this run",
+    ),
+    row(
+        Rule::FilesDoNotFit,
+        "`merge`: files of several runs or clients, of other flags, workload or commit; rows, histograms and counts that differ; findings that the data do not give",
+        "take the run's own files",
+        "files that were changed alike",
     ),
     row(
         Rule::NothingMeasured,
@@ -143,6 +149,12 @@ const PAGE: [Row; 36] = [
         "more than 5 % over the window with p < 0.001",
         "the same",
         "what happens within a block",
+    ),
+    row(
+        Rule::Stalled,
+        "a server, or all, answered less than a tenth of the median second in a second; or a batch waited for more than 1 s and 10 mean latencies",
+        "who, when and how long is named; the client, if it was itself",
+        "stalls of less than a second; gaps where the median second has under 20 operations",
     ),
     row(
         Rule::LatencyDoesNotFit,
@@ -275,7 +287,7 @@ mod tests {
     #[test]
     fn every_rule_has_its_row_and_the_gravest_come_first() {
         let mut rules = super::super::all_rules();
-        rules.push(Rule::NotChecked);
+        rules.extend([Rule::NotChecked, Rule::FilesDoNotFit]);
         rules.sort_unstable();
         let rows: Vec<Rule> = PAGE.iter().map(|row| row.rule).collect();
         assert_eq!(rows, rules);

@@ -30,6 +30,8 @@ pub(crate) enum Rule {
     // INVALID
     /// A client or a server failed, or a program's results are missing or do not belong together.
     Failed,
+    /// Files that are of several runs, or whose counts differ.
+    FilesDoNotFit,
     /// No operation was answered in the window.
     NothingMeasured,
     /// A value that was read is damaged, another key's, another run's after our own load or write, or stale.
@@ -73,6 +75,8 @@ pub(crate) enum Rule {
     Unsteady,
     /// A trend of more than 5 % over the window, with p < 0.001.
     Trend,
+    /// Hardly anything was answered in a second, or a batch waited for more than a second and ten mean latencies.
+    Stalled,
     /// Operations in progress are not throughput times latency, by more than 5 %.
     LatencyDoesNotFit,
     /// The offered rate was missed by more than 1 % and 4 / sqrt(N).
