@@ -6,8 +6,10 @@
 mod common;
 mod driver;
 
+use batchkv_protocol::{Answer, AnswerWriter, Position, Refusal, RequestFrame, SendBuffer};
 use driver::{Lie, SMALL, Scratch, Server, client};
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -150,6 +152,56 @@ fn a_server_that_dies_is_named_and_the_results_so_far_are_kept() {
     let summary = scratch.summary("");
     assert_eq!(summary["verdict"], "INVALID");
     assert!(summary["unknown_ops"].as_u64().unwrap() > 0, "{summary}");
+}
+
+/// Refuses every operation of a frame, the first of whose groups is number `group` of its request; gives the
+/// answers, and how many groups there are.
+fn refuse(body: &[u8], mut group: u32) -> (SendBuffer, u32) {
+    let request = RequestFrame::parse(body).unwrap();
+    let (mut cursor, mut out) = (request.cursor(), SendBuffer::default());
+    let mut answers = AnswerWriter::begin(&mut out, request.id);
+    while let Some(header) = cursor.next_group(body).unwrap() {
+        cursor.skip_group();
+        for operation in 0..header.operations.into() {
+            let refused = Answer::Refused(Refusal::OutOfMemory);
+            assert!(answers.answer(Position { group, operation }, refused));
+        }
+        group += 1;
+    }
+    answers.finish(request.last);
+    (out, group)
+}
+
+#[test]
+fn what_was_refused_before_a_loss_is_not_unknown() {
+    const BATCH_SIZE: u64 = 1024;
+    let scratch = Scratch::new("refuses");
+    let address = common::start_with(common::listener(), |mut peer| {
+        peer.greet(common::hello(0, 1))?;
+        let mut group = 0;
+        while let Some(body) = peer.frame()? {
+            let (answers, groups) = refuse(&body, group);
+            // The last frame of the first request gets no answer.
+            if RequestFrame::parse(&body).unwrap().last {
+                break;
+            }
+            peer.stream.write_all(answers.pending())?;
+            group = groups;
+        }
+        Ok(())
+    });
+    let one = format!("--threads 1 --tasks 1 --window 1 --connections 1 --batch-size {BATCH_SIZE}");
+    let output = scratch.path().display();
+    let (code, text, _) = client(&format!(
+        "--hosts {address} --records 1000 --no-load --workload A --warmup-secs 0 --secs 1 {one} --output {output}"
+    ));
+    assert_eq!(code, 1, "{text}");
+    let summary = scratch.summary("");
+    let unknown = summary["unknown_ops"].as_u64().unwrap();
+    // A frame of 16 KiB holds fewer than half of them.
+    assert!((1..BATCH_SIZE / 2).contains(&unknown), "{summary}");
+    let errors = summary["errors"].as_u64().unwrap();
+    assert_eq!(errors + unknown, BATCH_SIZE, "{summary}");
 }
 
 #[test]

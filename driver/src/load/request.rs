@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use batchkv_client::exchange::{Exchange, Lost};
-use batchkv_client::kind::{OperationKind, WrongKind};
+use batchkv_client::kind::WrongKind;
 use batchkv_protocol::{Answer, RequestWriter};
 use batchkv_workload::values;
 use batchkv_workload::{Certainty, Floor, KeyBuf, Stamp, Ticket};
@@ -280,9 +280,14 @@ impl Request {
     }
 
     #[cold]
-    fn take_refusal(&mut self, step: Step, answer: Answer<'_>) {
+    fn take_refusal(&mut self, index: usize, step: Step, answer: Answer<'_>) {
         self.gain.checks.errors += 1;
         let record = step.record();
+        self.answered.count(step.kind().operation());
+        // It certainly did not happen: should the connection be lost, it is none of the unknown writes.
+        self.memory
+            .notes
+            .retain(|noted| noted.index != index as u32);
         // A write that was not done is never acknowledged, nor what was sent behind it.
         self.ticket = None;
         let mut tally = self.worker.tally.borrow_mut();
@@ -411,11 +416,7 @@ impl Request {
     fn unanswered(&self, sent: usize) -> Kinds {
         let mut asked = Kinds::default();
         for step in &self.memory.steps[..sent] {
-            match step.kind().operation() {
-                OperationKind::Get => asked.gets += 1,
-                OperationKind::Put => asked.puts += 1,
-                OperationKind::Delete => asked.deletes += 1,
-            }
+            asked.count(step.kind().operation());
         }
         Kinds {
             gets: asked.gets - self.answered.gets,
@@ -509,7 +510,7 @@ impl Exchange for Request {
             }
             Answer::Stored => self.take_stored(index, step),
             Answer::Deleted { .. } => self.take_deleted(index, step),
-            Answer::Refused(_) | Answer::WrongOwner(_) => self.take_refusal(step, answer),
+            Answer::Refused(_) | Answer::WrongOwner(_) => self.take_refusal(index, step, answer),
         }
         Ok(())
     }

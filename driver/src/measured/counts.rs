@@ -1,5 +1,6 @@
 //! Operations that were counted, by kind and by what became of them.
 
+use batchkv_client::kind::OperationKind;
 use batchkv_protocol::Counters;
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +76,15 @@ impl Kinds {
     /// Operations of all kinds.
     pub(crate) fn total(&self) -> u64 {
         self.gets + self.puts + self.deletes
+    }
+
+    /// Counts an operation.
+    pub(crate) fn count(&mut self, kind: OperationKind) {
+        match kind {
+            OperationKind::Get => self.gets += 1,
+            OperationKind::Put => self.puts += 1,
+            OperationKind::Delete => self.deletes += 1,
+        }
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
