@@ -122,7 +122,7 @@ impl Answers {
     /// first lost connection, or `None` when every operation was answered.
     #[must_use]
     pub fn lost(&self) -> Option<&Arc<ConnectionError>> {
-        self.parts.iter().find_map(|part| part.lost.as_ref())
+        self.parts.iter().find_map(Part::lost)
     }
 }
 
@@ -134,6 +134,11 @@ impl Part {
             values: Vec::new(),
             lost: None,
         }
+    }
+
+    /// Why answers are missing, if some are.
+    pub(crate) fn lost(&self) -> Option<&Arc<ConnectionError>> {
+        self.lost.as_ref()
     }
 
     /// A request that found no connection.

@@ -3,7 +3,7 @@
 use crate::answers::{Answers, Part};
 use crate::batch::Batch;
 use crate::connect::{ConnectOptions, Greeting, greet_all, random_id};
-use crate::connection::FinalCounts;
+use crate::connection::{Connection, FinalCounts};
 use crate::error::{ConnectError, ConnectionError, Loss};
 use crate::hosts::{check_hosts, check_seeds};
 use crate::line::{Line, Target};
@@ -260,13 +260,15 @@ impl Shared {
         }
     }
 
-    /// Sends one server's requests, each behind the answers to the one before.
+    /// Sends one server's requests, each behind the answers to the one before. Behind one that was lost nothing
+    /// is sent: what the server has of it may yet take effect, and must not come behind what follows it.
     async fn send_to(&self, server: u32, routed: &Arc<Routed>, deadline: Instant) -> Vec<Answered> {
-        let mut answered = Vec::new();
+        let mut answered: Vec<Answered> = Vec::new();
         for range in routed.requests(server) {
-            let connection = match self.line(server, deadline).await {
-                Ok(line) => line.connection(deadline).await,
-                Err(cause) => Err(cause),
+            let lost = answered.last().and_then(|(_, part)| part.lost());
+            let connection = match lost {
+                Some(cause) => Err(Arc::clone(cause)),
+                None => self.connection(server, deadline).await,
             };
             let (request, part) = Request::new(Arc::clone(routed), range.clone());
             let part = match connection {
@@ -279,6 +281,15 @@ impl Shared {
             answered.push((range, part));
         }
         answered
+    }
+
+    async fn connection(
+        &self,
+        server: u32,
+        deadline: Instant,
+    ) -> Result<Arc<Connection<Request>>, Arc<ConnectionError>> {
+        let line = self.line(server, deadline).await?;
+        line.connection(deadline).await
     }
 
     /// The operations that are to be sent to another owner, which the refusals name. With a fixed map there

@@ -5,12 +5,14 @@
 mod common;
 
 use batchkv_client::connect::CONNECT_TIME;
-use batchkv_client::protocol::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
-use batchkv_client::protocol::{Control, ErrorFrame};
+use batchkv_client::protocol::limits::{
+    KEY_BYTES_MAX, OPERATIONS_PER_REQUEST_MAX, VALUE_BYTES_MAX,
+};
+use batchkv_client::protocol::{Control, ErrorFrame, RequestFrame};
 use batchkv_client::{Answers, Batch, BatchError, Client, ConnectError, Options, Outcome};
 use common::listener;
 use std::io::Write;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 async fn connect(hosts: &[String]) -> Client {
@@ -225,6 +227,43 @@ async fn a_lost_connection_is_made_again_and_what_was_lost_stays_lost() {
     }
     let counts = client.close().await.unwrap();
     assert_eq!(counts[0].served, counts[0].answered);
+}
+
+/// The server has read the lost request, and could apply it behind what comes over the next connection.
+#[tokio::test]
+async fn what_follows_a_lost_request_of_its_batch_is_not_sent() {
+    const REQUEST: usize = OPERATIONS_PER_REQUEST_MAX;
+    let store = common::Store::default();
+    let is_first = AtomicBool::new(true);
+    let host = common::start_with(listener(), move |mut peer| {
+        peer.greet(common::hello(0, 1))?;
+        let loses = is_first.swap(false, Relaxed);
+        while let Some(body) = peer.frame()? {
+            match RequestFrame::parse(&body) {
+                Ok(request) if loses && request.last => return Ok(()),
+                Ok(_) if loses => {}
+                _ => peer.respond(&body, &store)?,
+            }
+        }
+        Ok(())
+    });
+    let client = connect(&[host]).await;
+    let mut batch = Batch::new();
+    for number in 0..=REQUEST {
+        batch.put(b"hot", &number.to_le_bytes()).unwrap();
+    }
+    let answers = client.execute(batch).await;
+    assert!(
+        answers
+            .iter()
+            .take(REQUEST)
+            .all(|outcome| outcome == Outcome::Unknown)
+    );
+    assert_eq!(answers.get(REQUEST), Some(Outcome::NotSent));
+    let mut later = Batch::new();
+    later.get(b"hot").unwrap();
+    let answers = client.execute(later).await;
+    assert_eq!(outcomes(&answers), [Outcome::Missing]);
 }
 
 #[tokio::test]
