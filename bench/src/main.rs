@@ -5,6 +5,7 @@
 //! - `... -- counts`: instructions and simulated cache misses of every layer, by valgrind. Needs that build
 //!   too.
 //! - `... -- mover serve ADDRESS` and `... -- mover ask ADDRESS`: the ceilings' mover over any link.
+//! - `... -- rounds`: what a round of consensus costs, with 1, 16 and 32 groups of three members.
 //! - `... -- serving`: session and engine without sockets, both engines.
 //! - `cargo bench -p batchkv-bench`: codec, store and sampler, function by function.
 //! - `bench/against-redis.sh` and `bench/link-limit.sh`: the whole system against Redis, and against the
@@ -16,6 +17,7 @@ mod drawing;
 mod mover;
 mod null;
 mod programs;
+mod rounds;
 mod sample;
 mod serving;
 mod timing;
@@ -47,6 +49,12 @@ enum Command {
     /// The bytes of the standard job, moved and nothing else, between two processes
     #[command(subcommand)]
     Mover(Side),
+    /// Rounds of consensus: three members over loopback in one process, with 1, 16 and 32 groups
+    Rounds {
+        /// Seconds of each row
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+        seconds: u64,
+    },
     /// Session and engine without sockets, both engines
     Serving,
 }
@@ -74,6 +82,7 @@ fn run(command: Command) -> io::Result<()> {
             Ok(())
         }
         Command::Mover(side) => side.run(serving::standard_weights()),
+        Command::Rounds { seconds } => rounds::run(seconds),
         Command::Serving => {
             serving::run();
             Ok(())

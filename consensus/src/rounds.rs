@@ -24,13 +24,17 @@ const UNDER_WAY_MAX: usize = 2;
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next<T> {
-    /// Propose these as one entry, and call [`Rounds::done`] when it is answered.
-    Propose(Vec<(Bytes, T)>),
+    /// Propose these as one entry, and call [`Rounds::done`] with the round's name when it is answered.
+    Propose(Begun, Vec<(Bytes, T)>),
     /// Ask again when something arrives, a round is done, or this moment has come.
     WaitUntil(Duration),
     /// Ask again when something arrives or a round is done.
     Wait,
 }
+
+/// Names a round under way: the moment that it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Begun(Duration);
 
 /// The rounds of one group at its proposer. Moments are readings of one steady clock.
 #[derive(Debug)]
@@ -69,9 +73,9 @@ impl<T> Rounds<T> {
         self.waiting.push((bytes, caller));
     }
 
-    /// The round that began at `began` was answered.
-    pub(crate) fn done(&mut self, began: Duration) {
-        if let Some(place) = self.under_way.iter().position(|moment| *moment == began) {
+    /// A round was answered.
+    pub(crate) fn done(&mut self, round: Begun) {
+        if let Some(place) = self.under_way.iter().position(|moment| *moment == round.0) {
             self.under_way.remove(place);
         }
     }
@@ -88,7 +92,7 @@ impl<T> Rounds<T> {
                 let round = self.take();
                 self.adapt(round.len());
                 self.under_way.push(now);
-                Next::Propose(round)
+                Next::Propose(Begun(now), round)
             }
         }
     }
@@ -141,7 +145,7 @@ impl<T> Rounds<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LINGER_MAX, Next, Rounds, SLOW};
+    use super::{Begun, LINGER_MAX, Next, Rounds, SLOW};
     use crate::limits::{ROUND_BYTES, ROUND_PROPOSALS_MAX};
     use bytes::Bytes;
     use proptest::prelude::*;
@@ -153,7 +157,7 @@ mod tests {
 
     fn callers(next: Next<u32>) -> Vec<u32> {
         match next {
-            Next::Propose(round) => round.into_iter().map(|(_, caller)| caller).collect(),
+            Next::Propose(_, round) => round.into_iter().map(|(_, caller)| caller).collect(),
             other => panic!("no round: {other:?}"),
         }
     }
@@ -174,7 +178,7 @@ mod tests {
         rounds.push(at(1), Bytes::from_static(b"x"), 2);
         rounds.push(at(2), Bytes::from_static(b"x"), 3);
         assert_eq!(rounds.next(at(2)), Next::WaitUntil(SLOW));
-        rounds.done(at(0));
+        rounds.done(Begun(at(0)));
         assert_eq!(callers(rounds.next(at(3))), [2, 3]);
     }
 
@@ -188,7 +192,7 @@ mod tests {
         assert_eq!(rounds.next(at(4)), Next::WaitUntil(SLOW));
         assert_eq!(callers(rounds.next(at(5))), [1]);
         assert_eq!(rounds.next(at(1_000)), Next::Wait);
-        rounds.done(at(0));
+        rounds.done(Begun(at(0)));
         assert_eq!(callers(rounds.next(at(1_000))), [2]);
     }
 
@@ -198,13 +202,13 @@ mod tests {
         let mut rounds = Rounds::default();
         let mut ready: Vec<Duration> = (0..clients).map(|_| at(0)).collect();
         let mut sent: Vec<Option<Duration>> = vec![None; clients as usize];
-        let mut open: Vec<(Duration, Vec<u32>)> = Vec::new();
+        let mut open: Vec<(Begun, Vec<u32>)> = Vec::new();
         let (mut count, mut longest) = (0, Duration::ZERO);
         for step in 0..20_000_u64 {
             let now = Duration::from_micros(50 * step);
             while let Some(place) = open
                 .iter()
-                .position(|(began, _)| *began + round_trip <= now)
+                .position(|(began, _)| began.0 + round_trip <= now)
             {
                 let (began, round) = open.remove(place);
                 rounds.done(began);
@@ -220,9 +224,9 @@ mod tests {
                     rounds.push(now, Bytes::from_static(b"x"), client);
                 }
             }
-            while let Next::Propose(round) = rounds.next(now) {
+            while let Next::Propose(begun, round) = rounds.next(now) {
                 count += 1;
-                open.push((now, round.into_iter().map(|(_, caller)| caller).collect()));
+                open.push((begun, round.into_iter().map(|(_, caller)| caller).collect()));
             }
         }
         (count, longest)
@@ -250,13 +254,13 @@ mod tests {
             let mut rounds = Rounds::default();
             let (mut now, mut pushed, mut seen) = (at(0), 0_u32, Vec::new());
             let mut open = Vec::new();
-            let mut note = |now, next: Next<u32>, open: &mut Vec<Duration>| {
-                if let Next::Propose(round) = next {
+            let mut note = |next: Next<u32>, open: &mut Vec<Begun>| {
+                if let Next::Propose(begun, round) = next {
                     let bytes: usize = round.iter().map(|(bytes, _)| bytes.len()).sum();
                     prop_assert!(bytes <= ROUND_BYTES || round.len() == 1);
                     prop_assert!(round.len() <= ROUND_PROPOSALS_MAX);
                     seen.extend(round.into_iter().map(|(_, caller)| caller));
-                    open.push(now);
+                    open.push(begun);
                     prop_assert!(open.len() <= 2);
                 }
                 Ok(())
@@ -268,14 +272,14 @@ mod tests {
                 if finish && !open.is_empty() {
                     rounds.done(open.remove(0));
                 }
-                note(now, rounds.next(now), &mut open)?;
+                note(rounds.next(now), &mut open)?;
             }
             for _ in 0..400 {
                 now += LINGER_MAX;
                 if !open.is_empty() {
                     rounds.done(open.remove(0));
                 }
-                note(now, rounds.next(now), &mut open)?;
+                note(rounds.next(now), &mut open)?;
             }
             prop_assert_eq!(seen, (0..pushed).collect::<Vec<_>>());
         }

@@ -27,6 +27,7 @@ pub(crate) fn seeded<F: Future>(seed: u64, task: F) -> impl Future<Output = F::O
 #[derive(Debug)]
 pub(crate) struct Backoff {
     next: Cell<Duration>,
+    first: Duration,
     last: Duration,
 }
 
@@ -34,6 +35,7 @@ impl Backoff {
     pub(crate) const fn new(first: Duration, last: Duration) -> Self {
         Self {
             next: Cell::new(first),
+            first,
             last,
         }
     }
@@ -43,5 +45,10 @@ impl Backoff {
         let delay = self.next.get();
         self.next.set((delay * 2).min(self.last));
         delay
+    }
+
+    /// Begins again.
+    pub(crate) fn reset(&self) {
+        self.next.set(self.first);
     }
 }

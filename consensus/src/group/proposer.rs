@@ -77,9 +77,13 @@ impl<S: StateMachine> Proposer<S> {
         let mut ticket = 0;
         loop {
             let wake = match rounds.next(steady::now()) {
-                Next::Propose(round) => {
+                Next::Propose(begun, round) => {
                     ticket += 1;
-                    under_way.push(this.begin(ticket, round));
+                    let answered = this.propose(ticket, round);
+                    under_way.push(async move {
+                        answered.await;
+                        begun
+                    });
                     continue;
                 }
                 Next::WaitUntil(moment) => moment.saturating_sub(steady::now()),
@@ -87,7 +91,7 @@ impl<S: StateMachine> Proposer<S> {
             };
             tokio::select! {
                 biased;
-                Some(began) = under_way.next() => rounds.done(began),
+                Some(begun) = under_way.next() => rounds.done(begun),
                 submission = submissions.recv() => {
                     let Some(submission) = submission else { break };
                     rounds.push(steady::now(), submission.bytes, submission.waiting);
@@ -100,12 +104,12 @@ impl<S: StateMachine> Proposer<S> {
         }
     }
 
-    /// Proposes a round; the future yields when it began, once it is answered.
-    fn begin(
+    /// Proposes a round; the future ends when its callers are answered.
+    fn propose(
         self: &Rc<Self>,
         ticket: u64,
         round: Vec<(Bytes, Waiting<S>)>,
-    ) -> impl Future<Output = Duration> + use<S> {
+    ) -> impl Future<Output = ()> + use<S> {
         let (proposals, waiting): (Vec<_>, Vec<_>) = round.into_iter().unzip();
         #[cfg(test)]
         let waiting = self.answer_early(&proposals, waiting);
@@ -115,16 +119,15 @@ impl<S: StateMachine> Proposer<S> {
             time_millis: self.log.time_millis(),
             proposals: proposals.into(),
         };
-        let (this, began) = (Rc::clone(self), steady::now());
+        let this = Rc::clone(self);
         async move {
             let written = tokio::time::timeout(this.patience, this.write(round)).await;
             let error = match written {
-                Ok(Ok(())) => return began,
+                Ok(Ok(())) => return,
                 Ok(Err(error)) => error,
                 Err(_elapsed) => ProposeError::Unknown,
             };
             give_up(&this.tickets, ticket, &error);
-            began
         }
     }
 

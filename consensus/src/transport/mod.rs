@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::wire::Malformed;
 
 pub mod memory;
+pub mod tcp;
 
 /// What a message may not be held up by. Within a lane messages keep their order as long as a connection
 /// lasts; an urgent one waits for no more than one frame of the others.
