@@ -66,7 +66,12 @@ pub(crate) fn start(
     report: UnboundedSender<Report>,
 ) -> io::Result<UnboundedSender<Command>> {
     let (commander, commands) = unbounded_channel();
+    let told = PanicTold {
+        report: report.clone(),
+        index,
+    };
     let body = move || {
+        let _told = told;
         let failed = |error: io::Error| {
             let text = format!("A worker cannot be started: {error}.");
             let _ = report.send((index, Message::Failed(text)));
@@ -83,6 +88,24 @@ pub(crate) fn start(
     let name = format!("{WORKER_NAME}{index}");
     thread::Builder::new().name(name).spawn(body)?;
     Ok(commander)
+}
+
+/// Tells the main thread when the worker's thread ends by a panic: it waits for the worker else.
+struct PanicTold {
+    report: UnboundedSender<Report>,
+    index: usize,
+}
+
+impl Drop for PanicTold {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let text = format!(
+                "Worker {} ended by a fault of this program, which stands above; please report it.",
+                self.index
+            );
+            let _ = self.report.send((self.index, Message::Failed(text)));
+        }
+    }
 }
 
 async fn work(

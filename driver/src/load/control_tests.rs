@@ -157,3 +157,17 @@ fn batches_allocate_nothing() {
         tokio::join!(working, listening)
     });
 }
+
+#[test]
+fn a_worker_that_panics_is_not_waited_for() {
+    let (report, mut reports) = unbounded_channel();
+    let told = PanicTold { report, index: 3 };
+    let worker = thread::spawn(move || {
+        let _told = told;
+        panic!("as a test wants it");
+    });
+    assert!(worker.join().is_err());
+    let (index, message) = reports.try_recv().unwrap();
+    assert_eq!(index, 3);
+    assert!(matches!(message, Message::Failed(text) if text.contains("Worker 3 ended")));
+}

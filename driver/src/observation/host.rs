@@ -27,6 +27,19 @@ impl Host {
     }
 }
 
+/// All memory of this machine; `None` where the machine does not say.
+pub(crate) fn memory_bytes() -> Option<u64> {
+    memory_total(&fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn memory_total(memory: &str) -> Option<u64> {
+    let line = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
 fn cpu_model(cpus: &str) -> Option<&str> {
     let line = cpus.lines().find(|line| line.starts_with("model name"))?;
     line.split_once(':').map(|(_, model)| model.trim())
@@ -41,5 +54,12 @@ mod tests {
         let cpus = "processor\t: 0\nmodel name\t: Xeon D-1548\nflags\t: x\n";
         assert_eq!(cpu_model(cpus), Some("Xeon D-1548"));
         assert_eq!(cpu_model("processor : 0\n"), None);
+    }
+
+    #[test]
+    fn the_memory_is_read_from_meminfo() {
+        let memory = "MemTotal:       24606964 kB\nMemFree:        1 kB\n";
+        assert_eq!(memory_total(memory), Some(24_606_964 * 1024));
+        assert_eq!(memory_total("MemFree: 1 kB\n"), None);
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod board;
 pub(crate) mod conclusion;
+mod estimate;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -169,6 +170,9 @@ impl Run {
         }
         if self.interrupted {
             bail!("ended by hand before the run began");
+        }
+        if let Some(reason) = estimate::hopeless(&self.config) {
+            bail!("{reason}");
         }
         let (connections, threads) = (self.connections, self.config.threads);
         say(format_args!(
