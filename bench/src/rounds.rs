@@ -1,6 +1,7 @@
 //! What a round of consensus costs: groups of three members over TCP on loopback, all nodes in this process,
 //! each with its thread, proposers in a closed loop.
 
+use batchkv_cli::screen;
 use std::collections::BTreeMap;
 use std::future::ready;
 use std::io;
@@ -81,7 +82,9 @@ struct Shape {
 
 /// Measures each shape for `seconds`.
 pub(crate) fn run(seconds: u64) -> io::Result<()> {
-    println!("groups  in flight  bytes  rounds/s  proposals/s  MB/s  us of CPU a round  cores");
+    screen::say(format_args!(
+        "groups  in flight  bytes  rounds/s  proposals/s  MB/s  us of CPU a round  cores"
+    ));
     for groups in [1, 16, 32] {
         for (in_flight, bytes) in [(1, 0), (1, 1_600), (1, 16_000), (16, 1_600)] {
             let shape = Shape {
@@ -200,7 +203,7 @@ fn report(shape: Shape, before: (u64, u64), after: (u64, u64), cpu: f64, seconds
     } else {
         bytes / shape.bytes as f64
     };
-    println!(
+    screen::say(format_args!(
         "{:6}  {:9}  {:5}  {:8.0}  {:11.0}  {:4.0}  {:17.0}  {:5.2}",
         shape.groups,
         shape.in_flight,
@@ -210,5 +213,5 @@ fn report(shape: Shape, before: (u64, u64), after: (u64, u64), cpu: f64, seconds
         bytes / seconds / 1e6,
         cpu / rounds * 1e6,
         cpu / seconds,
-    );
+    ));
 }
