@@ -26,8 +26,7 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// Times with which 555 of 555 elections were won in their first term (bench/RESULTS.md): a dead
-    /// leader is replaced in about a second.
+    /// A dead leader is replaced in about a second.
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_millis(100),
