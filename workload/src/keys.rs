@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::error::SpecError;
 use crate::hash;
-use crate::spec::SpecError;
 
 /// The longest key, in bytes: "user" and 19 digits, or 20 digits, rounded up to eights.
 pub const KEY_BYTES_MAX: usize = 24;

@@ -12,13 +12,15 @@
 //!                                                  Witness (a word a record) <---+
 //! ```
 //!
-//! Start reading at [`spec`] (what can be asked for), then [`stream`] (the hot loop) and [`zipf`]
-//! (its heart, for the laws in [`law`]). [`values`], [`stale`] and [`presence`] hold what makes an answer believable,
+//! Start reading at [`spec`] (what can be asked for), then [`chooser`] (which records), [`stream`] (the hot loop)
+//! and [`zipf`] (its heart, for the laws in [`law`]). No two modules use each other; [`error`] is of all of them. [`values`], [`stale`] and [`presence`] hold what makes an answer believable,
 //! [`history`] judges all that happened to a key of the [`watchlist`], [`load`] and [`inserts`] say who writes which record,
 //! [`keys`] how a record becomes a key, [`expected`] what each part of the keys should get. [`mod@fingerprint`] tells whether two runs asked for the same.
 #![forbid(unsafe_code)]
 
 mod alias;
+pub mod chooser;
+pub mod error;
 pub mod expected;
 pub mod fingerprint;
 mod hash;
@@ -41,6 +43,8 @@ pub mod values;
 pub mod watchlist;
 pub mod zipf;
 
+pub use chooser::ChooserName;
+pub use error::SpecError;
 pub use expected::expected_shares;
 pub use fingerprint::fingerprint;
 pub use inserts::Inserts;
@@ -51,7 +55,7 @@ pub use presence::{Certainty, Presence};
 pub use share::Share;
 pub use sizes::ValueSizes;
 pub use skew::{Bucket, SkewSample};
-pub use spec::{ChooserName, Options, Spec, SpecError, Workload};
+pub use spec::{Options, Spec, Workload};
 pub use stale::{Floor, Ticket, Witness};
 pub use stream::{Identity, Operation, Phase, Stream};
 pub use values::{Stamp, ValueFault, Writer};

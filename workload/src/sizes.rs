@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::alias::Alias;
+use crate::error::SpecError;
 use crate::hash;
-use crate::spec::SpecError;
 use crate::values::Stamp;
 
 /// The longest value, in bytes (the protocol's limit too).

@@ -5,9 +5,10 @@
 //! own seeds, tables and machine draw. Ranks are counted before they are scattered or hashed, because
 //! only their distribution is known exactly.
 
+use crate::chooser::Ranks;
 use crate::mix::Kind;
 use crate::spec::Spec;
-use crate::stream::{Identity, Phase, Ranks, Stream};
+use crate::stream::{Identity, Phase, Stream};
 
 /// Most operations in a sample.
 pub const SAMPLE_MAX: u64 = 10_000_000;

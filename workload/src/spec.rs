@@ -4,62 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use thiserror::Error;
-
+use crate::chooser::{Chooser, ChooserName};
+use crate::error::SpecError;
 use crate::keys::{KeyBuf, KeyStyle};
 use crate::mix::Mix;
 use crate::sizes::ValueSizes;
-use crate::stream::Chooser;
 use crate::values::HEADER_BYTES;
 
 /// The most records.
 pub const RECORDS_MAX: u64 = 1 << 40;
-
-/// Why a workload cannot be had; each message names what is allowed.
-#[derive(Clone, Debug, PartialEq, Error)]
-pub enum SpecError {
-    /// No workload has this name.
-    #[error("unknown workload '{0}': allowed are A, B, C, D and F, also as YCSB-B or ycsb-b")]
-    Workload(String),
-    /// Workload E.
-    #[error("workload E needs ordered scans, not supported: allowed are A, B, C, D and F")]
-    NeedsScans,
-    /// The text of a mix, and what is wrong with it.
-    #[error(
-        "mix '{0}': {1}; allowed are shares of read, update, insert, rmw and delete, \
-         like read=0.9,update=0.1, that add up to 1"
-    )]
-    Mix(String, &'static str),
-    /// No key chooser has this name.
-    #[error(
-        "unknown key chooser '{0}': allowed are zipf, ycsb, uniform, latest, hotspot and \
-         hotspot:RECORDS:OPERATIONS with two fractions from 0 to 1, the first above 0"
-    )]
-    Chooser(String),
-    /// Theta is negative or no number.
-    #[error("theta {0}: allowed are numbers from 0 (uniform) up; larger is more skewed")]
-    Theta(f64),
-    /// Gray's formula divides by 1 - theta.
-    #[error(
-        "theta {0} with the chooser ycsb: allowed is 0 to below 1 (Gray's form); zipf takes any"
-    )]
-    ThetaYcsb(f64),
-    /// Too few or too many records.
-    #[error("{0} records: allowed are 1 to 1099511627776")]
-    Records(u64),
-    /// No key style has this name.
-    #[error("unknown key style '{0}': allowed are decimal and user")]
-    KeyStyle(String),
-    /// The text of value lengths, and what is wrong with it.
-    #[error(
-        "value bytes '{0}': {1}; allowed are one length (128), a range (100..1000) or \
-         lengths with shares that add up to 1 (100:0.5,1000:0.5)"
-    )]
-    ValueBytes(String, &'static str),
-    /// Scatter was asked for with a chooser that has no order to scatter.
-    #[error("scatter with the chooser {0}: allowed with zipf and hotspot")]
-    Scatter(ChooserName),
-}
 
 /// YCSB's core workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -119,72 +72,6 @@ impl FromStr for Workload {
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "YCSB-{self:?}")
-    }
-}
-
-/// How records are chosen.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum ChooserName {
-    /// Exact Zipf: record r has the rank r.
-    Zipf,
-    /// YCSB's scrambled Zipf: Gray's approximation over 10^10 items, hashed onto the records.
-    Ycsb,
-    /// All records alike.
-    Uniform,
-    /// Exact Zipf counted back from the newest record of the load and the worker's own acknowledged
-    /// inserts.
-    Latest,
-    /// The first `records` (a fraction) of the records get `operations` (a fraction) of the operations,
-    /// evenly; the others get the rest, evenly.
-    Hotspot {
-        /// Fraction of the records that is hot: above 0, at most 1.
-        records: f64,
-        /// Fraction of the operations on hot records: 0 to 1.
-        operations: f64,
-    },
-}
-
-impl FromStr for ChooserName {
-    type Err = SpecError;
-
-    fn from_str(text: &str) -> Result<Self, SpecError> {
-        match text {
-            "zipf" => return Ok(Self::Zipf),
-            "ycsb" => return Ok(Self::Ycsb),
-            "uniform" => return Ok(Self::Uniform),
-            "latest" => return Ok(Self::Latest),
-            _ => {}
-        }
-        // YCSB's default hot spot: a fifth of the records, four fifths of the operations.
-        let parts = match text.strip_prefix("hotspot") {
-            Some("") => Some(("0.2", "0.8")),
-            Some(rest) => rest.strip_prefix(':').and_then(|rest| rest.split_once(':')),
-            None => None,
-        };
-        let fraction = |text: &str| text.parse().ok().filter(|f| (0.0..=1.0).contains(f));
-        parts
-            .and_then(|(records, operations)| Some((fraction(records)?, fraction(operations)?)))
-            .filter(|&(records, _)| records > 0.0)
-            .map(|(records, operations)| Self::Hotspot {
-                records,
-                operations,
-            })
-            .ok_or_else(|| SpecError::Chooser(text.into()))
-    }
-}
-
-impl fmt::Display for ChooserName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Zipf => f.write_str("zipf"),
-            Self::Ycsb => f.write_str("ycsb"),
-            Self::Uniform => f.write_str("uniform"),
-            Self::Latest => f.write_str("latest"),
-            Self::Hotspot {
-                records,
-                operations,
-            } => write!(f, "hotspot:{records}:{operations}"),
-        }
     }
 }
 
@@ -256,7 +143,7 @@ impl Spec {
         }
         let ranked = matches!(chooser, ChooserName::Zipf | ChooserName::Hotspot { .. });
         if options.scatter && !ranked {
-            return Err(SpecError::Scatter(chooser));
+            return Err(SpecError::Scatter(chooser.to_string()));
         }
         let tables = Arc::new(Chooser::new(chooser, records, theta, options.scatter));
         Ok(Self {

@@ -315,7 +315,7 @@ fn spec(args: &RunArgs) -> Result<Spec, ConfigError> {
     };
     let theta = options.theta;
     Spec::new(options).map_err(|error| match error {
-        SpecError::Scatter(chooser) => wrong("chooser", &chooser.to_string(), error.to_string()),
+        SpecError::Scatter(ref chooser) => wrong("chooser", chooser, error.to_string()),
         _ => wrong("theta", &theta.to_string(), error.to_string()),
     })
 }
