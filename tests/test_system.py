@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -152,3 +153,33 @@ def test_completions_and_man_pages(tmp_path: Path, program: str) -> None:
     assert subprocess.run(["bash", "-n"], input=script.stdout, text=True, check=False).returncode == 0
     subprocess.run([RELEASE / name, "man", tmp_path], check=True)
     assert (tmp_path / f"{name}.1").stat().st_size > 0
+
+
+@pytest.mark.parametrize("program", ["client", "server", "study", "bench"])
+@pytest.mark.parametrize("words", [("--help",), ("--no-such-flag",), ("completions", "bash")])
+def test_nobody_who_reads_is_no_panic(program: str, words: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [RELEASE / f"batchkv-{program}", *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    assert b"panicked" not in done.stderr
+    assert done.returncode == (2 if words == ("--no-such-flag",) else 0)
+    # Nor is one whose complaints nobody reads.
+    code = subprocess.run(command, stdout=writing, stderr=writing, check=False).returncode
+    os.close(writing)
+    assert code == done.returncode
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        ("--max-memory 64MiB --idle-timeout 500ms --max-connections 1k", 0, ""),
+        ("--max-memory 64M", 2, "64MiB (1024 x 1024)"),
+        ("--max-connections 1.5", 2, "allowed are whole numbers from 1"),
+        ("--idle-timeout 2d", 2, "500ms"),
+    ],
+)
+def test_values_are_taken_in_every_clear_form(flags: str, code: int, said: str) -> None:
+    command = [RELEASE / "batchkv-server", *flags.split(), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code and said in done.stderr, done.stderr
