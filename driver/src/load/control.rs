@@ -131,8 +131,8 @@ async fn work(
     };
     let meter = links.clone();
     let traffic = (links.len(), Box::new(move || meter.traffic()) as Box<_>);
-    let map = links.map().clone();
-    let mut worker = Worker::new(config, run, index, map, traffic, presence, report);
+    let routes = Arc::clone(links.routes());
+    let mut worker = Worker::new(config, run, index, routes, traffic, presence, report);
     if config.offer.is_some() {
         match Alarm::new() {
             Ok(alarm) => worker.alarm = Some(Rc::new(alarm)),
@@ -174,7 +174,7 @@ async fn work(
     let mut tally = worker.tally.borrow_mut();
     let recorder = worker.recorder.as_ref();
     let totals = WorkerTotals {
-        map: worker.map.clone(),
+        map: worker.routes.live().snapshot(),
         accounts,
         checks: tally.checks,
         examples: std::mem::take(&mut tally.examples),

@@ -1,14 +1,15 @@
 //! A worker's connections.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use batchkv_client::connect::{ConnectOptions, open};
+use batchkv_client::connect::{ConnectOptions, Greeting, greet_all};
 use batchkv_client::connection::{Connection, Traffic};
 use batchkv_client::error::ConnectError;
 use batchkv_client::hosts::check_hosts;
-use batchkv_client::pump::Pump;
-use batchkv_protocol::PartitionMap;
+use batchkv_client::routes::Routes;
 use tokio::task::JoinSet;
 
 use crate::command::config::{Config, Connections};
@@ -20,6 +21,7 @@ use crate::measured::counts::{Account, Kinds};
 #[derive(Clone)]
 pub(crate) struct Links {
     links: Rc<[Link]>,
+    routes: Arc<Routes>,
     /// Workers of the client.
     threads: usize,
     servers: usize,
@@ -29,8 +31,6 @@ struct Link {
     server: usize,
     connection: Connection<Request>,
 }
-
-type Opened = Result<(Connection<Request>, Pump<Request>), ConnectError>;
 
 impl Links {
     /// Makes the connections of worker `index`; their pumps run among `pumps`.
@@ -45,22 +45,28 @@ impl Links {
         let options = ConnectOptions {
             dedup_answers: config.dedup_answers,
             server_time: config.server_time,
+            maps: true,
             ..ConnectOptions::default()
         };
-        let firsts = open_all(&config.hosts, &options, pumps).await?;
-        let hosts: Vec<&str> = config.hosts.iter().map(String::as_str).collect();
-        let hellos: Vec<_> = firsts.iter().map(|first| first.hello()).collect();
-        check_hosts(&hosts, &hellos, firsts[0].map())?;
+        let firsts = greet_all(&config.hosts, &options).await?;
+        let hellos: Vec<_> = firsts.iter().map(Greeting::hello).collect();
+        let map = firsts[0].map();
+        check_hosts(&config.hosts, &hellos, map)?;
+        let routes = Arc::new(Routes::new(map, BTreeMap::new()));
         let mut links = Vec::new();
         for (server, (host, first)) in config.hosts.iter().zip(firsts).enumerate() {
             let count = connections_of(config, index, first.hello().threads as usize);
-            let others = vec![host.clone(); count.saturating_sub(1)];
-            let others = open_all(&others, &options, pumps).await?;
-            let all = [first].into_iter().chain(others);
-            links.extend(all.map(|connection| Link { server, connection }));
+            let others = vec![host; count.saturating_sub(1)];
+            let others = greet_all(&others, &options).await?;
+            for greeting in [first].into_iter().chain(others) {
+                let (connection, pump) = greeting.into_learning(Arc::clone(&routes));
+                pumps.spawn_local(pump);
+                links.push(Link { server, connection });
+            }
         }
         Ok(Self {
             links: links.into(),
+            routes,
             threads: config.threads,
             servers: config.hosts.len(),
         })
@@ -75,9 +81,9 @@ impl Links {
         self.servers
     }
 
-    /// The partition map that all servers have.
-    pub(crate) fn map(&self) -> &PartitionMap {
-        self.links[0].connection.map()
+    /// Who owns which partition, as the connections learn it.
+    pub(crate) fn routes(&self) -> &Arc<Routes> {
+        &self.routes
     }
 
     /// What all connections have moved.
@@ -122,27 +128,6 @@ impl Links {
     }
 }
 
-/// Makes a connection to each of the hosts, all at the same time.
-async fn open_all(
-    hosts: &[String],
-    options: &ConnectOptions,
-    pumps: &mut JoinSet<()>,
-) -> Result<Vec<Connection<Request>>, ConnectError> {
-    let mut opening = JoinSet::new();
-    for (number, host) in hosts.iter().enumerate() {
-        let (host, options) = (host.clone(), options.clone());
-        opening.spawn_local(async move { (number, open(&host, &options).await) });
-    }
-    let mut opened: Vec<(usize, Opened)> = opening.join_all().await;
-    opened.sort_by_key(|(number, _)| *number);
-    let mut connections = Vec::with_capacity(hosts.len());
-    for (_, opened) in opened {
-        let (connection, pump) = opened?;
-        pumps.spawn_local(pump);
-        connections.push(connection);
-    }
-    Ok(connections)
-}
 /// How many of the client's connections to a server of so many threads worker `index` makes.
 fn connections_of(config: &Config, index: usize, server_threads: usize) -> usize {
     let total = match config.connections {

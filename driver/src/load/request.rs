@@ -284,6 +284,9 @@ impl Request {
         self.gain.checks.errors += 1;
         let record = step.record();
         self.answered.count(step.kind().operation());
+        if let Answer::WrongOwner(known) = answer {
+            self.worker.routes.live().offer(step.partition(), known);
+        }
         // It certainly did not happen: should the connection be lost, it is none of the unknown writes.
         self.memory
             .notes

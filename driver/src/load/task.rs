@@ -20,7 +20,7 @@ use crate::load::links::Links;
 use crate::load::pacing::{Open, Pacing};
 use crate::load::request::Request;
 use crate::load::starts::Starts;
-use crate::load::step::{Step, StepKind, wire_key};
+use crate::load::step::{Step, StepKind};
 use crate::load::tally::Stage;
 use crate::load::worker::Worker;
 use crate::measured::latency::LatencyPart;
@@ -463,7 +463,7 @@ fn ask(worker: &Worker, buffers: &mut [Buffer], operation: Operation) -> (usize,
 fn push(worker: &Worker, buffers: &mut [Buffer], kind: StepKind, record: u64) -> (usize, usize) {
     let mut key = KeyBuf::default();
     key.set(worker.key_style, record);
-    let partition = worker.map.partition_of(wire_key(&key));
+    let partition = worker.partition_of(&key);
     let server = worker.owner(partition);
     let steps = &mut buffers[server].steps;
     steps.push(Step::new(kind, record, &key, partition));

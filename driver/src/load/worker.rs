@@ -10,8 +10,9 @@ use std::time::Instant;
 use batchkv_client::connection::Traffic;
 use batchkv_client::error::{ConnectionError, Loss};
 use batchkv_client::group::Grouping;
-use batchkv_protocol::{Answer, PartitionMap};
-use batchkv_workload::{Inserts, KeyStyle, Kind, Presence, Spec, Stamp, Witness, Writer};
+use batchkv_client::routes::Routes;
+use batchkv_protocol::{Answer, Ownership};
+use batchkv_workload::{Inserts, KeyBuf, KeyStyle, Kind, Presence, Spec, Stamp, Witness, Writer};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::command::config::Config;
@@ -19,7 +20,7 @@ use crate::history::recorder::{EVENTS_MAX, Recorder, Sending, ValueId};
 use crate::load::alarm::Alarm;
 use crate::load::memory::RequestMemory;
 use crate::load::report::{Message, Report};
-use crate::load::step::Step;
+use crate::load::step::{Step, wire_key};
 use crate::load::tally::{Stage, Tally};
 use crate::measured::counts::Kinds;
 use crate::measured::interval::Volume;
@@ -29,7 +30,8 @@ use crate::screen::grouped;
 pub(crate) struct Worker {
     pub(crate) spec: Spec,
     pub(crate) key_style: KeyStyle,
-    pub(crate) map: PartitionMap,
+    /// Who owns which partition now.
+    pub(crate) routes: Arc<Routes>,
     pub(crate) seed: u64,
     pub(crate) client: u32,
     pub(crate) run: u16,
@@ -62,8 +64,8 @@ pub(crate) struct Worker {
     unknown: RefCell<Vec<Kinds>>,
     /// Whether a server's loss was told: its connections are lost together.
     loss_told: RefCell<Vec<bool>>,
-    /// Owning server, by partition.
-    owners: Vec<u16>,
+    /// The highest index of a server of the run.
+    last_server: usize,
     grouping: RefCell<Grouping>,
     stopping: Cell<bool>,
     reading_back: Cell<bool>,
@@ -72,19 +74,18 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Worker `index`, which has so many `links`. All servers have the same `map`.
+    /// Worker `index`, which has so many `links`, of which `routes` learn.
     pub(crate) fn new(
         config: &Config,
         run: u16,
         index: usize,
-        map: PartitionMap,
+        routes: Arc<Routes>,
         (links, traffic): (usize, Box<dyn Fn() -> Traffic>),
         presence: Option<Arc<Presence>>,
         report: UnboundedSender<Report>,
     ) -> Self {
         let writer = config.share(index).writer();
         let servers = config.hosts.len();
-        let owners = map.partitions().iter().map(|entry| entry.owner as u16);
         Self {
             spec: config.spec.clone(),
             key_style: config.spec.key_style(),
@@ -106,9 +107,9 @@ impl Worker {
             tally: RefCell::new(Tally::new(servers, Instant::now())),
             payload: Cell::default(),
             spare: RefCell::default(),
-            owners: owners.collect(),
+            last_server: servers - 1,
             grouping: RefCell::default(),
-            map,
+            routes,
             traffic,
             unknown: RefCell::new(vec![Kinds::default(); links]),
             loss_told: RefCell::new(vec![false; servers]),
@@ -120,13 +121,26 @@ impl Worker {
     }
 
     #[inline]
+    fn ownership(&self, partition: u32) -> Ownership {
+        let ownership = self.routes.live().ownership(partition);
+        ownership.expect("a key's partition is one of the map's")
+    }
+
+    /// The server that a partition's operations are sent to. One that is none of the run's cannot be: then
+    /// another refuses them, which ends in the results.
+    #[inline]
     pub(crate) fn owner(&self, partition: u32) -> usize {
-        self.owners[partition as usize].into()
+        (self.ownership(partition).owner as usize).min(self.last_server)
     }
 
     #[inline]
     pub(crate) fn epoch(&self, partition: u32) -> u64 {
-        self.map.partitions()[partition as usize].epoch
+        self.ownership(partition).epoch
+    }
+
+    #[inline]
+    pub(crate) fn partition_of(&self, key: &KeyBuf) -> u32 {
+        self.routes.live().partition_of(wire_key(key))
     }
 
     #[inline]
@@ -160,7 +174,8 @@ impl Worker {
     /// An open loop's have a time each, `intended`.
     pub(crate) fn group(&self, steps: &[Step], intended: &[u64], memory: &mut RequestMemory) {
         let mut grouping = self.grouping.borrow_mut();
-        let order = grouping.sort(steps, self.owners.len());
+        let partitions = self.routes.live().partitioning().partitions();
+        let order = grouping.sort(steps, partitions as usize);
         memory.steps.clear();
         memory
             .steps
