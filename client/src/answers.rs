@@ -33,19 +33,19 @@ pub enum Outcome<'a> {
 #[derive(Debug, Default)]
 pub struct Answers {
     /// Where each operation's outcome is.
-    places: Vec<Place>,
-    parts: Vec<Part>,
+    spots: Vec<Spot>,
+    replies: Vec<Reply>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Place {
-    part: u32,
+struct Spot {
+    reply: u32,
     index: u32,
 }
 
 /// The outcomes of one request, in send order.
 #[derive(Debug, Default)]
-pub(crate) struct Part {
+pub(crate) struct Reply {
     kept: Vec<Kept>,
     values: Vec<u8>,
     lost: Option<Arc<ConnectionError>>,
@@ -67,38 +67,38 @@ enum Kept {
 impl Answers {
     pub(crate) fn with_operations(operations: usize) -> Self {
         Self {
-            places: vec![Place::default(); operations],
-            parts: Vec::new(),
+            spots: vec![Spot::default(); operations],
+            replies: Vec::new(),
         }
     }
 
     /// Adds the outcomes of a request that held these operations of the batch, in send order.
-    pub(crate) fn add(&mut self, operations: &[u32], part: Part) {
-        let number = self.parts.len() as u32;
+    pub(crate) fn add(&mut self, operations: &[u32], reply: Reply) {
+        let number = self.replies.len() as u32;
         for (index, &operation) in (0..).zip(operations) {
-            let part = number;
-            self.places[operation as usize] = Place { part, index };
+            let reply = number;
+            self.spots[operation as usize] = Spot { reply, index };
         }
-        self.parts.push(part);
+        self.replies.push(reply);
     }
 
     /// Number of operations.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.spots.len()
     }
 
     /// Whether the batch was empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.spots.is_empty()
     }
 
     /// The outcome of operation `index` of the batch, or `None` when it has no such operation.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<Outcome<'_>> {
-        let place = self.places.get(index)?;
-        Some(self.parts[place.part as usize].outcome(place.index as usize))
+        let spot = self.spots.get(index)?;
+        Some(self.replies[spot.reply as usize].outcome(spot.index as usize))
     }
 
     /// The operations that were sent to a server which does not own their partition, and the owner that it
@@ -113,20 +113,20 @@ impl Answers {
 
     /// All outcomes, in the batch's order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Outcome<'_>> {
-        self.places
+        self.spots
             .iter()
-            .map(|place| self.parts[place.part as usize].outcome(place.index as usize))
+            .map(|spot| self.replies[spot.reply as usize].outcome(spot.index as usize))
     }
 
     /// Why some outcomes are [`Unknown`](Outcome::Unknown) or [`NotSent`](Outcome::NotSent): the
     /// first lost connection, or `None` when every operation was answered.
     #[must_use]
     pub fn lost(&self) -> Option<&Arc<ConnectionError>> {
-        self.parts.iter().find_map(Part::lost)
+        self.replies.iter().find_map(Reply::lost)
     }
 }
 
-impl Part {
+impl Reply {
     /// A request of so many operations, none of them sent.
     pub(crate) fn with_operations(operations: usize) -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! The client that programs embed: a batch in, typed answers out.
 
-use crate::answers::{Answers, Part};
+use crate::answers::{Answers, Reply};
 use crate::batch::Batch;
 use crate::connect::{ConnectOptions, Greeting, greet_all, random_id};
 use crate::connection::{Connection, FinalCounts};
@@ -78,7 +78,7 @@ struct Shared {
 }
 
 /// What became of a request: its place in the send order, and its answers.
-type Answered = (Range<usize>, Part);
+type Answered = (Range<usize>, Reply);
 
 impl Client {
     /// Connects to the servers at `hosts` (`host:port`) and checks that they fit each other. Servers with a
@@ -254,8 +254,8 @@ impl Shared {
             sending.add(self.send_to(server, routed, deadline));
         }
         while let Some(answered) = sending.next().await {
-            for (range, part) in answered {
-                answers.add(&routed.order()[range], part);
+            for (range, reply) in answered {
+                answers.add(&routed.order()[range], reply);
             }
         }
     }
@@ -265,20 +265,20 @@ impl Shared {
     async fn send_to(&self, server: u32, routed: &Arc<Routed>, deadline: Instant) -> Vec<Answered> {
         let mut answered: Vec<Answered> = Vec::new();
         for range in routed.requests(server) {
-            let lost = answered.last().and_then(|(_, part)| part.lost());
+            let lost = answered.last().and_then(|(_, reply)| reply.lost());
             let connection = match lost {
                 Some(cause) => Err(Arc::clone(cause)),
                 None => self.connection(server, deadline).await,
             };
-            let (request, part) = Request::new(Arc::clone(routed), range.clone());
-            let part = match connection {
+            let (request, reply) = Request::new(Arc::clone(routed), range.clone());
+            let reply = match connection {
                 Ok(connection) => {
                     connection.submit(request);
-                    part.await.expect("a request is always told its end")
+                    reply.await.expect("a request is always told its end")
                 }
-                Err(cause) => Part::not_sent(range.len(), cause),
+                Err(cause) => Reply::not_sent(range.len(), cause),
             };
-            answered.push((range, part));
+            answered.push((range, reply));
         }
         answered
     }

@@ -1,6 +1,6 @@
 //! Which operations of a batch go to which server, in which order and in which requests.
 
-use crate::answers::Part;
+use crate::answers::Reply;
 use crate::batch::Batch;
 use crate::exchange::{Exchange, Lost};
 use crate::group::Grouping;
@@ -117,19 +117,22 @@ impl Routed {
 pub(crate) struct Request {
     routed: Arc<Routed>,
     range: Range<usize>,
-    part: Part,
-    done: oneshot::Sender<Part>,
+    reply: Reply,
+    done: oneshot::Sender<Reply>,
 }
 
 impl Request {
     /// A request for `range` of the send order, and where its answers will come.
-    pub(crate) fn new(routed: Arc<Routed>, range: Range<usize>) -> (Self, oneshot::Receiver<Part>) {
+    pub(crate) fn new(
+        routed: Arc<Routed>,
+        range: Range<usize>,
+    ) -> (Self, oneshot::Receiver<Reply>) {
         let (done, answers) = oneshot::channel();
-        let part = Part::with_operations(range.len());
+        let reply = Reply::with_operations(range.len());
         let request = Self {
             routed,
             range,
-            part,
+            reply,
             done,
         };
         (request, answers)
@@ -168,7 +171,7 @@ impl Exchange for Request {
     fn answer(&mut self, index: usize, answer: Answer<'_>) -> Result<(), WrongKind> {
         let kind = self.routed.batch.kind(self.operation_index(index));
         kind.check(&answer)?;
-        self.part.take(index, answer);
+        self.reply.take(index, answer);
         Ok(())
     }
 
@@ -176,10 +179,10 @@ impl Exchange for Request {
 
     fn ended(mut self, outcome: Result<(), Lost>) {
         if let Err(lost) = outcome {
-            self.part.lose(lost.sent, lost.cause);
+            self.reply.lose(lost.sent, lost.cause);
         }
         // Whoever executed the batch may have stopped waiting.
-        let _ = self.done.send(self.part);
+        let _ = self.done.send(self.reply);
     }
 }
 

@@ -2,137 +2,19 @@
 
 #![allow(clippy::unwrap_used)] // a step that fails is a test that fails
 
-use batchkv_client::error::{AnswerError, ConnectionError, Loss};
-use batchkv_client::exchange::{Exchange, Lost};
-use batchkv_client::kind::{OperationKind, WrongKind};
+mod recorder;
+
+use batchkv_client::error::{AnswerError, Loss};
 use batchkv_client::protocol::control::{FEATURE_REFERENCES, FEATURE_SERVER_TIME};
 use batchkv_client::protocol::limits::{FRAME_BYTES, REQUESTS_UNANSWERED_MAX};
 use batchkv_client::protocol::{
     Answer, AnswerWriter, Control, Counters, ErrorFrame, Malformed, Operation, Position,
-    ReceiveBuffer, References, RequestFrame, RequestWriter, Seen, SendBuffer,
+    References, RequestFrame, Seen, SendBuffer,
 };
 use batchkv_client::session::Session;
 use proptest::prelude::*;
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::sync::Arc;
+use recorder::{Recorder, answers, asked, control, fault, feed, lost, sent, timed_answer};
 use std::time::Duration;
-
-/// What an exchange was told.
-#[derive(Debug, Default)]
-struct Log {
-    /// Answers per operation.
-    answers: Vec<Vec<String>>,
-    /// Answers per frame.
-    frames: Vec<usize>,
-    server_times: Vec<Duration>,
-    ended: Option<Result<(), Lost>>,
-}
-
-/// A request that puts or gets keys of one byte, and notes what it is told.
-struct Recorder {
-    /// Partition and value of each operation; no value is a get.
-    operations: Vec<(u32, Option<Vec<u8>>)>,
-    log: Rc<RefCell<Log>>,
-}
-
-impl Recorder {
-    fn new(operations: Vec<(u32, Option<Vec<u8>>)>) -> (Self, Rc<RefCell<Log>>) {
-        let log = Rc::new(RefCell::new(Log::default()));
-        let answers = vec![Vec::new(); operations.len()];
-        log.borrow_mut().answers = answers;
-        let recorder = Self {
-            operations,
-            log: Rc::clone(&log),
-        };
-        (recorder, log)
-    }
-
-    /// Gets, one for each partition named.
-    fn gets(partitions: &[u32]) -> (Self, Rc<RefCell<Log>>) {
-        Self::new(partitions.iter().map(|&p| (p, None)).collect())
-    }
-}
-
-impl Exchange for Recorder {
-    fn operations(&self) -> usize {
-        self.operations.len()
-    }
-
-    fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool {
-        match &self.operations[index] {
-            (partition, None) => frame.get(*partition, 1, b"k"),
-            (partition, Some(value)) => frame
-                .put(*partition, 1, b"k", value.len())
-                .map(|room| room.copy_from_slice(value))
-                .is_some(),
-        }
-    }
-
-    fn answer(&mut self, index: usize, answer: Answer<'_>) -> Result<(), WrongKind> {
-        let kind = match self.operations[index].1 {
-            None => OperationKind::Get,
-            Some(_) => OperationKind::Put,
-        };
-        kind.check(&answer)?;
-        self.log.borrow_mut().answers[index].push(format!("{answer:?}"));
-        Ok(())
-    }
-
-    fn served(&mut self, server_time: Duration) {
-        self.log.borrow_mut().server_times.push(server_time);
-    }
-
-    fn answered(&mut self, operations: usize) {
-        self.log.borrow_mut().frames.push(operations);
-    }
-
-    fn ended(self, outcome: Result<(), Lost>) {
-        let before = self.log.borrow_mut().ended.replace(outcome);
-        assert!(before.is_none(), "ended twice");
-    }
-}
-
-/// Everything that a session has to say, taken by the socket.
-fn sent(session: &mut Session<Recorder>) -> Vec<u8> {
-    let mut out = SendBuffer::default();
-    session.produce(&mut out, usize::MAX);
-    out.pending().to_vec()
-}
-
-fn feed(session: &mut Session<Recorder>, mut bytes: &[u8]) -> Result<(), Loss> {
-    let mut received = ReceiveBuffer::default();
-    while !bytes.is_empty() {
-        received.fill_from(&mut bytes);
-        session.feed(&mut received)?;
-    }
-    Ok(())
-}
-
-/// A frame of answers to request `id`: group, operation, answer.
-fn answers(id: u64, last: bool, answers: &[(u32, u32, Answer<'_>)]) -> Vec<u8> {
-    let mut out = SendBuffer::default();
-    let mut writer = AnswerWriter::begin(&mut out, id);
-    for &(group, operation, answer) in answers {
-        assert!(writer.answer(Position { group, operation }, answer));
-    }
-    writer.finish(last);
-    out.pending().to_vec()
-}
-
-/// One answer to request `id`, whose server took so long.
-fn timed_answer(id: u64, server_time: Duration) -> Vec<u8> {
-    let mut out = SendBuffer::default();
-    let mut writer = AnswerWriter::begin(&mut out, id).timed();
-    let first = Position {
-        group: 0,
-        operation: 0,
-    };
-    assert!(writer.answer(first, Answer::Missing));
-    writer.took(server_time);
-    writer.finish(true);
-    out.pending().to_vec()
-}
 
 #[test]
 fn the_servers_time_is_told_where_it_was_asked_for() {
@@ -193,35 +75,6 @@ fn a_reference_is_its_value_where_references_were_asked_for() {
         matches!(loss, Err(Loss::Unasked("a reference"))),
         "{loss:?}"
     );
-}
-
-fn control(control: &Control) -> Vec<u8> {
-    let mut out = SendBuffer::default();
-    control.write(&mut out);
-    out.pending().to_vec()
-}
-
-fn lost(session: &mut Session<Recorder>) {
-    let loss = Loss::ClosedByServer;
-    let address = "here".to_owned();
-    session.lose(&Arc::new(ConnectionError { address, loss }));
-}
-
-/// A session with one request of two groups, (0: two gets, 1: one get), sent and unanswered.
-fn asked() -> (Session<Recorder>, Rc<RefCell<Log>>) {
-    let mut session = Session::default();
-    let (recorder, log) = Recorder::gets(&[3, 3, 5]);
-    session.enqueue(recorder);
-    sent(&mut session);
-    (session, log)
-}
-
-/// What feeding `bytes` to [`asked`] fails with.
-fn fault(bytes: &[u8]) -> AnswerError {
-    match feed(&mut asked().0, bytes) {
-        Err(Loss::Answer(error)) => error,
-        other => panic!("expected a wrong answer, got {other:?}"),
-    }
 }
 
 const MISSING: Answer<'static> = Answer::Missing;
