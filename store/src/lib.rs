@@ -7,7 +7,7 @@
 //!
 //! Start at [`Engine`]. [`Partitioned`] is the engine; [`Dashmap`] is the straightforward map that it is
 //! compared with.
-//! The conformance suite (`tests/engine/conformance.rs`) runs on both.
+//! The suites `tests/engine/conformance.rs` and `moving.rs` run on both.
 
 mod dashmap;
 mod engine;
