@@ -3,12 +3,12 @@
 //! Nothing is allocated per operation, and nothing per request either once enough have been in flight:
 //! the memory of an ended request is the next one's.
 
+mod exchange;
+
 use std::mem;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use batchkv_client::exchange::{Exchange, Lost};
-use batchkv_client::kind::WrongKind;
 use batchkv_protocol::{Answer, RequestWriter};
 use batchkv_workload::values;
 use batchkv_workload::{Certainty, Floor, KeyBuf, Stamp, Ticket};
@@ -17,7 +17,7 @@ use crate::history::recorder::{Deed, Sending};
 use crate::load::lane::Lane;
 use crate::load::memory::{Frame, Noted, RequestMemory, TAKEN};
 use crate::load::step::{Step, StepKind, wire_key};
-use crate::load::tally::{Gain, Stage, Tally};
+use crate::load::tally::{Gain, Tally};
 use crate::load::worker::Worker;
 use crate::measured::counts::Kinds;
 use crate::measured::latency::{Latencies, LatencyPart, Way};
@@ -447,129 +447,4 @@ fn stale(record: u64, stamp: Stamp, run: u16) -> String {
 /// Whether an arrival is of the window, as far as that is known.
 fn counts(start: Instant, span: Option<(Instant, Instant)>) -> bool {
     span.is_none_or(|(begin, end)| begin <= start && start < end)
-}
-
-impl Exchange for Request {
-    fn operations(&self) -> usize {
-        self.memory.steps.len()
-    }
-
-    #[inline]
-    fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool {
-        let step = self.memory.steps[index];
-        let worker = &self.worker;
-        let mut key = KeyBuf::default();
-        step.set_key(worker.key_style, &mut key);
-        let partition = step.partition();
-        let epoch = worker.epoch(partition);
-        match step.kind() {
-            StepKind::Get | StepKind::ModifyGet => {
-                let fits = frame.get(partition, epoch, wire_key(&key));
-                if fits {
-                    worker.wrote(key.as_bytes().len());
-                }
-                if fits {
-                    let floor = worker.witness.borrow().read_sent(step.record());
-                    self.memory.floors.push(floor);
-                    if let Some(presence) = &worker.presence {
-                        let certainty = presence.get_sent(step.record());
-                        self.memory.certainties.push(certainty);
-                    }
-                }
-                fits
-            }
-            StepKind::Delete => {
-                let fits = frame.delete(partition, epoch, wire_key(&key));
-                if fits {
-                    worker.wrote(key.as_bytes().len());
-                }
-                if fits {
-                    self.delete_sent(index, step.record());
-                }
-                fits
-            }
-            _ => self.write_put(index, step, &key, frame),
-        }
-    }
-
-    #[inline(always)]
-    fn answer(&mut self, index: usize, answer: Answer<'_>) -> Result<(), WrongKind> {
-        let step = self.memory.steps[index];
-        let kind = step.kind();
-        kind.operation().check(&answer)?;
-        if self.schedule_begin.is_some() {
-            self.memory.fresh.push(index as u32);
-        }
-        match answer {
-            Answer::Value(value) => {
-                self.answered.gets += 1;
-                self.gain.counts.reads += u64::from(kind == StepKind::Get);
-                self.take_value(index, step, value);
-            }
-            Answer::Missing => {
-                self.answered.gets += 1;
-                self.gain.counts.reads += u64::from(kind == StepKind::Get);
-                self.take_missing(index, step);
-            }
-            Answer::Stored => self.take_stored(index, step),
-            Answer::Deleted { .. } => self.take_deleted(index, step),
-            Answer::Refused(_) | Answer::WrongOwner(_) => self.take_refusal(index, step, answer),
-        }
-        Ok(())
-    }
-
-    fn written(&mut self, operations: usize) {
-        let before = self.memory.frames.last().map_or(0, |frame| frame.end);
-        self.memory.frames.push(Frame {
-            end: before + operations,
-            written: Instant::now(),
-        });
-    }
-
-    fn served(&mut self, server_time: Duration) {
-        self.server_time = Some(server_time);
-    }
-
-    fn answered(&mut self, operations: usize) {
-        let now = Instant::now();
-        let mut gain = mem::take(&mut self.gain);
-        if self.worker.is_reading_back() {
-            gain.checks.read_back = gain.counts.hits + gain.counts.misses;
-        }
-        let worker = Rc::clone(&self.worker);
-        worker.close_seconds(now);
-        let mut tally = worker.tally.borrow_mut();
-        let stage = tally.stage();
-        let latencies = tally.add(now, self.lane.server, &gain);
-        match self.schedule_begin {
-            Some(begin) => self.take_own_times(now, begin, &mut tally),
-            // Behind a closed loop's window nothing is timed.
-            None if stage == Stage::Over => {}
-            None => self.take_times(now, operations, gain.counts.ops(), latencies),
-        }
-        drop(tally);
-        if let Some(recorder) = &worker.recorder {
-            recorder.borrow_mut().frame(now);
-        }
-    }
-
-    fn ended(mut self, outcome: Result<(), Lost>) {
-        if let (Ok(()), Some(ticket)) = (&outcome, self.ticket) {
-            self.worker.witness.borrow_mut().end(ticket);
-        }
-        if let Err(lost) = outcome {
-            let unknown = self.unanswered(lost.sent);
-            self.record_unknown(lost.sent);
-            self.give_up_times(lost.sent);
-            self.worker
-                .lost(self.lane.server, self.lane.link, &unknown, &lost.cause);
-        }
-        self.memory.clear();
-        self.worker.spare.borrow_mut().push(self.memory);
-        let now = Instant::now();
-        let mut tally = self.worker.tally.borrow_mut();
-        tally.batch_ended(self.lane.server, self.sending.queued, now);
-        drop(tally);
-        self.lane.leave(now);
-    }
 }

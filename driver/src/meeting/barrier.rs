@@ -32,6 +32,7 @@ use tokio::time::{Instant, interval, timeout};
 
 use crate::clock::{Clock, Offset, READINGS, Rate};
 use crate::command::config::Membership;
+use crate::meeting::error::{BarrierError, Meeting};
 
 /// Longest line, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
@@ -41,61 +42,6 @@ const START_DELAY: Duration = Duration::from_millis(50);
 const BY_HAND: &str = "ended by hand";
 /// Time between two attempts to reach a client 0 that does not listen yet.
 const RETRY_TIME: Duration = Duration::from_millis(100);
-
-/// Why the clients did not meet.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BarrierError {
-    #[error("--barrier {0}: cannot listen there: {1}")]
-    Listen(String, io::Error),
-    #[error("--barrier {0}: client 0 cannot be reached within {1:?}: {2}")]
-    Unreachable(String, Duration, io::Error),
-    #[error("{who} did not come to '{meeting}' within {limit:?}")]
-    Late {
-        who: String,
-        meeting: Meeting,
-        limit: Duration,
-    },
-    #[error("{who} ended before '{meeting}'")]
-    Gone { who: String, meeting: Meeting },
-    #[error("{who} said '{said}' at '{meeting}', which does not belong there")]
-    Unexpected {
-        who: String,
-        meeting: Meeting,
-        said: String,
-    },
-    #[error("client {client} was started with other settings: '{theirs}' against our '{ours}'")]
-    Disagreement {
-        client: u32,
-        theirs: String,
-        ours: String,
-    },
-    #[error("client 0 ended the run: {0}")]
-    Ended(String),
-    #[error("{0} was ended by hand")]
-    ByHand(String),
-}
-
-/// The moments at which all clients meet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Meeting {
-    Join,
-    Loaded,
-    WarmedUp,
-    Stopped,
-    Closed,
-}
-
-impl std::fmt::Display for Meeting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Join => "join",
-            Self::Loaded => "loaded",
-            Self::WarmedUp => "warmed up",
-            Self::Stopped => "stopped",
-            Self::Closed => "closed",
-        })
-    }
-}
 
 /// One client's part at the meetings.
 #[derive(Debug)]

@@ -1,3 +1,4 @@
 //! Where the clients of a run meet.
 
 pub(crate) mod barrier;
+pub(crate) mod error;

@@ -1,6 +1,13 @@
+use std::fs;
+use std::path::PathBuf;
+
 use super::*;
+use crate::clock::Offset;
+use crate::measured::latency::Latencies;
 use crate::measured::latency::LatencyPart;
+use crate::observation::snapshots::Told;
 use crate::results::files::{LATENCY_FILE, RESOURCES_FILE, SERIES_FILE, SUMMARY_FILE};
+use crate::results::gather::number_in;
 use crate::results::nodes::tests::samples;
 use crate::results::summary::tests::example;
 use crate::verdict::Verdict;

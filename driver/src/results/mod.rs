@@ -2,12 +2,14 @@
 
 pub(crate) mod files;
 mod fits;
+mod gather;
 pub(crate) mod latency_log;
 pub(crate) mod merge;
 pub(crate) mod nodes;
 pub(crate) mod report;
 pub(crate) mod series;
 pub(crate) mod summary;
+pub(crate) mod sums;
 
 use std::fs;
 use std::io;

@@ -14,10 +14,11 @@ use crate::measured::interval::{Standstill, Volume};
 use crate::observation::host::Host;
 use crate::observation::snapshots::{Snapshots, Told};
 use crate::results::Results;
-use crate::results::merge::{of_the_servers, run_facts, server_parts, server_seconds};
+use crate::results::merge::{of_the_servers, run_facts};
 use crate::results::nodes::{NodeSeries, Role};
 use crate::results::series::Series;
 use crate::results::summary::{FORMAT_VERSION, Framing, Hottest, ServerFigures, Summary};
+use crate::results::sums::{server_parts, server_seconds};
 use crate::run::board::Board;
 use crate::verdict::{
     ClockFacts, Facts, Finding, Judgement, LongestWait, Node, Rule, ServerFacts, Stalls, Verdict,

@@ -31,6 +31,12 @@ mod steadiness;
 mod workload;
 
 #[cfg(test)]
+mod rate_tests;
+#[cfg(test)]
+mod run_tests;
+#[cfg(test)]
+mod stall_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 
 pub(crate) use answers::counts_do_not_fit;
