@@ -24,6 +24,7 @@ use crate::load::schedule::Schedule;
 use crate::load::tally::Stage;
 use crate::load::task::{CLOSING_TASKS, Source, Task};
 use crate::load::worker::Worker;
+use crate::measured::counts::Account;
 
 /// Names of the workers' threads begin with this.
 pub(crate) const WORKER_NAME: &str = "worker-";
@@ -171,9 +172,16 @@ async fn work(
         }
     }
     let accounts = links.settle(&worker, SETTLE_TIME).await;
+    worker.tell(Message::Finished(Box::new(totals(
+        &worker, index, accounts,
+    ))));
+}
+
+/// What the worker's life came to.
+fn totals(worker: &Worker, index: usize, accounts: Vec<(usize, Account)>) -> WorkerTotals {
     let mut tally = worker.tally.borrow_mut();
     let recorder = worker.recorder.as_ref();
-    let totals = WorkerTotals {
+    WorkerTotals {
         map: worker.routes.live().snapshot(),
         accounts,
         checks: tally.checks,
@@ -182,9 +190,7 @@ async fn work(
         written: worker.witness.borrow().written(0).0,
         rest: worker.is_open_loop().then(|| tally.take_rest()),
         recording: recorder.map(|recorder| (index, recorder.borrow_mut().finish())),
-    };
-    drop(tally);
-    worker.tell(Message::Finished(Box::new(totals)));
+    }
 }
 
 fn obey(

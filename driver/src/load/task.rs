@@ -210,38 +210,26 @@ impl Task {
         let worker = Rc::clone(&self.worker);
         match &mut self.source {
             Source::Load(order) => {
-                for record in &mut *order.borrow_mut() {
-                    let full = push(&worker, &mut self.buffers, StepKind::Load, record);
-                    if full.1 >= self.full_steps {
-                        return Filled::Full(full.0);
-                    }
-                }
-                Filled::Ended
+                let mut records = order.borrow_mut();
+                let puts = records.by_ref().map(|record| (StepKind::Load, record));
+                ask_all(&worker, &mut self.buffers, self.full_steps, puts)
             }
             Source::ReadBack(records) => {
-                for record in &mut *records.borrow_mut() {
-                    let full = push(&worker, &mut self.buffers, StepKind::Get, record);
-                    if full.1 >= self.full_steps {
-                        return Filled::Full(full.0);
-                    }
-                }
-                Filled::Ended
+                let mut records = records.borrow_mut();
+                let gets = records.by_ref().map(|record| (StepKind::Get, record));
+                ask_all(&worker, &mut self.buffers, self.full_steps, gets)
             }
             Source::Closing {
                 records,
                 random,
                 operations,
             } => {
-                while *operations > 0 {
-                    *operations -= 1;
+                let steps = std::iter::from_fn(|| {
+                    *operations = operations.checked_sub(1)?;
                     let kind = [StepKind::Get, StepKind::Update][random.below(2) as usize];
-                    let record = records[random.below(records.len() as u64) as usize];
-                    let full = push(&worker, &mut self.buffers, kind, record);
-                    if full.1 >= self.full_steps {
-                        return Filled::Full(full.0);
-                    }
-                }
-                Filled::Ended
+                    Some((kind, records[random.below(records.len() as u64) as usize]))
+                });
+                ask_all(&worker, &mut self.buffers, self.full_steps, steps)
             }
             Source::Run {
                 identity,
@@ -440,6 +428,22 @@ impl Task {
         tally.generated(now, fresh.operations as u64, ago_nanos);
         tally.arrivals().0.arrived += fresh.of_window;
     }
+}
+
+/// Puts steps into their servers' buffers until one is full or there are no more.
+fn ask_all(
+    worker: &Worker,
+    buffers: &mut [Buffer],
+    full_steps: usize,
+    steps: impl Iterator<Item = (StepKind, u64)>,
+) -> Filled {
+    for (kind, record) in steps {
+        let (server, steps) = push(worker, buffers, kind, record);
+        if steps >= full_steps {
+            return Filled::Full(server);
+        }
+    }
+    Filled::Ended
 }
 
 /// Puts an operation's steps into the buffer of its server; gives the server and the buffer's length.
