@@ -14,22 +14,22 @@
 //!
 //! | rule | where |
 //! |---|---|
-//! | one vote a term, kept before it is given | openraft; [`log`](mod@log) keeps it |
+//! | one vote a term, kept before it is given | openraft; `log` keeps it |
 //! | votes only for a log that is as long | openraft |
-//! | entries match where term and index match | openraft; sent and answered in [`wire`], [`peer`] |
+//! | entries match where term and index match | openraft; sent and answered in `wire`, `peer` |
 //! | committed: held by a majority, of the own term | openraft; tests of a whole cluster in `sim` |
-//! | applied once, in order, on all members alike | [`machine`] |
-//! | a leader asks for votes before it raises the term (pre-vote) | openraft, over [`peer`] and [`group`] |
-//! | reads: the leader is confirmed after the read began, or has a lease | [`group`], `reads` |
-//! | members: a learner catches up, then joint majorities of old and new | [`group`], `changes` |
-//! | the log is cut behind a snapshot | [`group`], `purge`; [`snapshot`] sends one |
-//! | time: only differences of a steady clock | openraft; [`clock`] for the time in entries |
+//! | applied once, in order, on all members alike | `machine` |
+//! | a leader asks for votes before it raises the term (pre-vote) | openraft, over `peer` and `group` |
+//! | reads: the leader is confirmed after the read began, or has a lease | `group`, `reads` |
+//! | members: a learner catches up, then joint majorities of old and new | `group`, `changes` |
+//! | the log is cut behind a snapshot | `group`, `purge`; `snapshot` sends one |
+//! | time: only differences of a steady clock | openraft; `clock` for the time in entries |
 //!
 //! **A node that forgot must not vote.** The log is in memory, so a server that restarts has forgotten which
 //! votes it gave and which entries it acknowledged, and would break both promises under its old name. It
 //! comes back under a new node id, as a learner, and the old id is removed.
 //!
-//! Start reading with [`machine`] (what is replicated), [`rounds`] (what shares an entry), [`group`] (what
+//! Start reading with `machine` (what is replicated), `rounds` (what shares an entry), `group` (what
 //! stands around openraft), [`transport`] (two networks: TCP and memory). [`limits`] has every bound.
 
 #![forbid(unsafe_code)]

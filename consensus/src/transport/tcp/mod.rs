@@ -2,8 +2,8 @@
 //!
 //! A node dials when it has something to say to a node that it has no connection with, whoever of the two
 //! that is; it writes to the newest connection with a peer and reads from all (two meet only where both
-//! dialed at once). What waits for a peer waits in bounded lanes ([`frames`]); it is forgotten when the
-//! peer cannot be reached, or takes nothing for [`STALL_MAX`]: whoever asked asks again.
+//! dialed at once). What waits for a peer waits in bounded lanes (`frames`); it is forgotten when the
+//! peer cannot be reached, or takes nothing for `STALL_MAX`: whoever asked asks again.
 
 mod frames;
 mod hello;
