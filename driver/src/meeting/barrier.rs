@@ -217,6 +217,8 @@ impl Barrier {
             }
             self.offset = match meeting {
                 Meeting::Stopped => self.offset.covering(offset),
+                // What the files' times were moved by stands.
+                Meeting::ReadBack => self.offset,
                 _ => offset,
             };
             self.peers[0].hear_time("go ", meeting, limit).await? - self.offset.secs

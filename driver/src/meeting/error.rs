@@ -43,6 +43,7 @@ pub(crate) enum Meeting {
     Loaded,
     WarmedUp,
     Stopped,
+    ReadBack,
     Closed,
 }
 
@@ -53,6 +54,7 @@ impl std::fmt::Display for Meeting {
             Self::Loaded => "loaded",
             Self::WarmedUp => "warmed up",
             Self::Stopped => "stopped",
+            Self::ReadBack => "read back",
             Self::Closed => "closed",
         })
     }

@@ -225,6 +225,9 @@ impl Run {
         self.meet(Meeting::Stopped, MEETING_TIME).await;
         self.snapshots.compare_clocks().await;
         self.read_back().await;
+        // Client 0 may have less to read than the others, and must not leave before them.
+        self.meet(Meeting::ReadBack, READ_BACK_TIME + MEETING_TIME)
+            .await;
         if self.config.watch_list.is_some() {
             self.closing().await;
         }
