@@ -14,6 +14,20 @@ use crate::load::memory::Frame;
 use crate::load::step::{StepKind, wire_key};
 use crate::load::tally::Stage;
 
+/// Floors are brought into the cache for so many operations at a time: alone, each waits for memory.
+const AHEAD_OPERATIONS: usize = 64;
+
+impl Request {
+    #[inline]
+    fn touch_floors(&self, index: usize) {
+        let witness = self.worker.witness.borrow();
+        let ahead = self.memory.steps[index..].iter().take(AHEAD_OPERATIONS);
+        for step in ahead {
+            std::hint::black_box(witness.read_sent(step.record()));
+        }
+    }
+}
+
 impl Exchange for Request {
     fn operations(&self) -> usize {
         self.memory.steps.len()
@@ -21,6 +35,9 @@ impl Exchange for Request {
 
     #[inline]
     fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool {
+        if index.is_multiple_of(AHEAD_OPERATIONS) {
+            self.touch_floors(index);
+        }
         let step = self.memory.steps[index];
         let worker = &self.worker;
         let mut key = KeyBuf::default();
