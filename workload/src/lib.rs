@@ -16,7 +16,6 @@
 //! and [`zipf`] (its heart, for the laws in [`law`]). No two modules use each other; [`error`] is of all of them. [`values`], [`stale`] and [`presence`] hold what makes an answer believable,
 //! [`history`] judges all that happened to a key of the [`watchlist`], [`load`] and [`inserts`] say who writes which record,
 //! [`keys`] how a record becomes a key, [`expected`] what each part of the keys should get. [`mod@fingerprint`] tells whether two runs asked for the same.
-#![forbid(unsafe_code)]
 
 mod alias;
 pub mod chooser;
@@ -31,6 +30,7 @@ pub mod law;
 pub mod load;
 pub mod mix;
 pub mod permutation;
+mod prefetch;
 pub mod presence;
 pub mod random;
 pub mod share;

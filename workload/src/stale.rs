@@ -22,6 +22,7 @@
 use std::collections::VecDeque;
 
 use crate::hash;
+use crate::prefetch::prefetch;
 use crate::values::Stamp;
 
 /// Records below this have a word each, so that every one is watched.
@@ -143,6 +144,19 @@ impl Witness {
                 };
                 places[place] = name << 32 | u64::from(before.max(floor.0));
             }
+        }
+    }
+
+    /// A get of `record` will be sent soon: its word is asked for, so that it is in the cache then.
+    #[inline]
+    pub fn expect(&self, record: u64) {
+        match &self.words {
+            Words::Each(words) => {
+                if let Some(word) = words.get(record as usize) {
+                    prefetch(word);
+                }
+            }
+            Words::Places(places, _) => prefetch(&places[place_of(record).0]),
         }
     }
 

@@ -212,8 +212,9 @@ impl Request {
         self.memory.floors.get(index).copied().unwrap_or_default()
     }
 
-    /// Records an operation that was answered, if its record is listed.
-    #[inline]
+    /// Records an operation that was answered, if its record is listed. Most runs have no list, and an
+    /// answer must not pay a call for it.
+    #[inline(always)]
     fn record(&self, index: usize, record: u64, deed: Deed) {
         if let Some(recorder) = &self.worker.recorder {
             let mut recorder = recorder.borrow_mut();

@@ -14,19 +14,8 @@ use crate::load::memory::Frame;
 use crate::load::step::{StepKind, wire_key};
 use crate::load::tally::Stage;
 
-/// Floors are brought into the cache for so many operations at a time: alone, each waits for memory.
-const AHEAD_OPERATIONS: usize = 64;
-
-impl Request {
-    #[inline]
-    fn touch_floors(&self, index: usize) {
-        let witness = self.worker.witness.borrow();
-        let ahead = self.memory.steps[index..].iter().take(AHEAD_OPERATIONS);
-        for step in ahead {
-            std::hint::black_box(witness.read_sent(step.record()));
-        }
-    }
-}
+/// What is known of a record is asked for so many operations before it is needed: it lies outside the cache.
+const AHEAD_OPERATIONS: usize = 32;
 
 impl Exchange for Request {
     fn operations(&self) -> usize {
@@ -35,11 +24,11 @@ impl Exchange for Request {
 
     #[inline]
     fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool {
-        if index.is_multiple_of(AHEAD_OPERATIONS) {
-            self.touch_floors(index);
-        }
         let step = self.memory.steps[index];
         let worker = &self.worker;
+        if let Some(ahead) = self.memory.steps.get(index + AHEAD_OPERATIONS) {
+            worker.witness.borrow().expect(ahead.record());
+        }
         let mut key = KeyBuf::default();
         step.set_key(worker.key_style, &mut key);
         let partition = step.partition();
@@ -49,8 +38,6 @@ impl Exchange for Request {
                 let fits = frame.get(partition, epoch, wire_key(&key));
                 if fits {
                     worker.wrote(key.as_bytes().len());
-                }
-                if fits {
                     let floor = worker.witness.borrow().read_sent(step.record());
                     self.memory.floors.push(floor);
                     if let Some(presence) = &worker.presence {
@@ -64,8 +51,6 @@ impl Exchange for Request {
                 let fits = frame.delete(partition, epoch, wire_key(&key));
                 if fits {
                     worker.wrote(key.as_bytes().len());
-                }
-                if fits {
                     self.delete_sent(index, step.record());
                 }
                 fits
