@@ -104,7 +104,7 @@ impl Client {
         let first = greetings.first().ok_or(ConnectError::NoHosts)?;
         let is_dynamic = greetings.iter().all(Greeting::pushes_maps);
         let map = first.map().clone();
-        let routes = Routes::new(&map, BTreeMap::new());
+        let routes = Routes::new(&map);
         if is_dynamic {
             check_seeds(&all, &greetings)?;
             greetings

@@ -28,14 +28,14 @@ struct Known {
 }
 
 impl Routes {
-    /// Begins as `map` is, with servers at `addresses`.
+    /// Begins as `map` is; where servers are is still to be said.
     #[must_use]
-    pub fn new(map: &PartitionMap, addresses: BTreeMap<u32, String>) -> Self {
+    pub fn new(map: &PartitionMap) -> Self {
         Self {
             live: LiveMap::new(map),
             known: Mutex::new(Known {
                 version: 0,
-                addresses,
+                addresses: BTreeMap::new(),
                 plan: (0, Arc::new(Plan::new(map.clone()))),
             }),
             news: watch::Sender::new(0),
@@ -140,7 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_highest_epoch_wins_and_addresses_are_of_the_newest_map() {
-        let routes = Routes::new(&PartitionMap::fixed(2, 2).unwrap(), BTreeMap::new());
+        let routes = Routes::new(&PartitionMap::fixed(2, 2).unwrap());
         let before = routes.plan();
         assert!(Arc::ptr_eq(&before, &routes.plan()));
         routes.learn(&map(2, "new:1", [owned(1, 3), owned(1, 1)]));

@@ -1,16 +1,18 @@
 //! Three nodes over TCP on loopback, each with its thread.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use batchkv_consensus::transport::tcp::{Closed, TcpConfig, TcpTransport};
 use batchkv_consensus::{
     Committed, Config, GroupHandle, Image, Import, Node, ProposeError, ReadBy, Role, StateMachine,
 };
 use bytes::{Buf, Bytes};
+use tokio::sync::watch;
 
 const CLUSTER: u128 = 0xc1;
 const GROUP: u32 = 1;
@@ -19,12 +21,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Numbers = Arc<Mutex<Vec<u64>>>;
 
+/// Rises whenever a server of these tests has applied something, closed a connection or changed its status.
+static EVENTS: LazyLock<watch::Sender<u64>> = LazyLock::new(watch::Sender::default);
+
+fn tell() {
+    EVENTS.send_modify(|events| *events += 1);
+}
+
 /// Numbers in the order of the log.
 struct Ledger(Numbers);
 
 impl Ledger {
     fn with<T>(&self, act: impl FnOnce(&mut Vec<u64>) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let done = act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        tell();
+        done
     }
 }
 
@@ -47,7 +58,7 @@ impl StateMachine for Ledger {
 
     fn image(&mut self) -> Pages {
         let page = |page: &[u64]| page.iter().flat_map(|it| it.to_le_bytes()).collect();
-        Pages(self.with(|numbers| numbers.chunks(1_000).rev().map(page).collect()))
+        Pages(self.with(|numbers| numbers.chunks(300).rev().map(page).collect()))
     }
 
     fn import(&mut self) -> Received {
@@ -96,7 +107,10 @@ impl Server {
         let tcp = TcpConfig {
             cluster: CLUSTER,
             node: id,
-            on_closed: Arc::new(move |end| told.lock().expect("no panic").push(end)),
+            on_closed: Arc::new(move |end| {
+                told.lock().expect("no panic").push(end);
+                tell();
+            }),
         };
         let node =
             Node::start(id, id, move || TcpTransport::listen(tcp, listener)).expect("a node");
@@ -106,6 +120,12 @@ impl Server {
             .start_group(GROUP, config, move || machine)
             .await
             .expect("a group");
+        let mut status = handle.watch();
+        tokio::spawn(async move {
+            while status.changed().await.is_ok() {
+                tell();
+            }
+        });
         Self {
             node,
             handle,
@@ -126,14 +146,14 @@ impl Server {
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(
-            began.elapsed() < PATIENCE,
-            "{what}: not within {PATIENCE:?}"
-        );
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let mut events = EVENTS.subscribe();
+    let waiting = async {
+        while !holds() {
+            events.changed().await.expect("the sender is static");
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, waiting).await;
+    assert!(waited.is_ok(), "{what}: not within {PATIENCE:?}");
 }
 
 async fn three(config: Config) -> Vec<Server> {
@@ -162,20 +182,45 @@ fn leader(servers: &[Server]) -> Option<usize> {
 async fn write(servers: &[Server], number: u64, bytes: usize) -> usize {
     let mut proposal = number.to_le_bytes().to_vec();
     proposal.resize(bytes.max(8), 0);
-    let (began, mut unknown) = (Instant::now(), 0);
-    while began.elapsed() < PATIENCE {
-        let Some(leader) = leader(servers) else {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            continue;
-        };
-        let answer = servers[leader].handle.propose(proposal.clone().into(), ());
-        match answer.await {
-            Ok(_) => return unknown,
-            Err(ProposeError::Unknown) => unknown += 1,
-            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+    let mut events = EVENTS.subscribe();
+    let writing = async {
+        let mut unknown = 0;
+        loop {
+            if let Some(leader) = leader(servers) {
+                let answer = servers[leader].handle.propose(proposal.clone().into(), ());
+                match answer.await {
+                    Ok(_) => return unknown,
+                    Err(ProposeError::Unknown) => unknown += 1,
+                    Err(_) => {}
+                }
+            }
+            events.changed().await.expect("the sender is static");
         }
-    }
-    panic!("{number} was not acknowledged within {PATIENCE:?}");
+    };
+    let written = tokio::time::timeout(PATIENCE, writing).await;
+    written.unwrap_or_else(|_| panic!("{number} was not acknowledged within {PATIENCE:?}"))
+}
+
+/// Asks whoever leads until it is done: on a busy machine the office may change hands at any time.
+async fn at_leader<T, E: Debug, F: Future<Output = Result<T, E>>>(
+    servers: &[Server],
+    act: impl Fn(GroupHandle<Ledger>) -> F,
+) -> T {
+    let mut events = EVENTS.subscribe();
+    let mut refused = None;
+    let acting = async {
+        loop {
+            if let Some(leader) = leader(servers) {
+                match act(servers[leader].handle.clone()).await {
+                    Ok(done) => return done,
+                    Err(error) => refused = Some(error),
+                }
+            }
+            events.changed().await.expect("the sender is static");
+        }
+    };
+    let acted = tokio::time::timeout(PATIENCE, acting).await;
+    acted.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {refused:?}"))
 }
 
 async fn all_hold(servers: &[Server], last: u64) {
@@ -217,18 +262,20 @@ async fn three_servers_agree_read_hand_over_and_survive_a_death() {
     }
     all_hold(&servers, 199).await;
 
-    let old = leader(&servers).expect("it led");
     for by in [ReadBy::Confirm, ReadBy::Lease] {
-        let point = servers[old].handle.read_point(by).await.expect("a point");
-        servers[old]
-            .handle
-            .wait_applied(point)
-            .await
-            .expect("applied");
+        at_leader(&servers, |handle| async move {
+            let point = handle.read_point(by).await?;
+            handle.wait_applied(point).await
+        })
+        .await;
     }
-    let to = servers[(old + 1) % 3].node.id();
-    let handed = servers[old].handle.transfer(to, PATIENCE).await;
-    assert_eq!(handed, Ok(()));
+    at_leader(&servers, |handle| {
+        let own = handle.status().leader;
+        let other = servers.iter().map(|server| server.node.id());
+        let other = other.into_iter().find(|id| Some(*id) != own);
+        async move { handle.transfer(other.expect("three"), PATIENCE).await }
+    })
+    .await;
     write(&servers, 200, 8).await;
 
     // Its thread ends as a killed process does; a new server takes its place under a new id.
@@ -237,21 +284,24 @@ async fn three_servers_agree_read_hand_over_and_survive_a_death() {
     let unknown = write(&servers, 201, 8).await;
     assert_eq!(unknown, 0, "the two that live refuse or acknowledge");
     servers.push(Server::start(4, Config::default()).await);
-    let leading = leader(&servers).expect("it acknowledged");
-    let address = servers[2].address.to_string();
-    let handle = servers[leading].handle.clone();
-    handle
-        .add_learner(4, &address, PATIENCE)
-        .await
-        .expect("added");
+    let address = &servers[2].address.to_string();
+    at_leader(&servers, |handle| async move {
+        handle.add_learner(4, address, PATIENCE).await
+    })
+    .await;
     let voters: BTreeSet<u64> = servers.iter().map(|server| server.node.id()).collect();
-    handle
-        .set_voters(voters.clone(), PATIENCE)
-        .await
-        .expect("changed");
+    at_leader(&servers, |handle| {
+        let voters = voters.clone();
+        async move { handle.set_voters(voters, PATIENCE).await }
+    })
+    .await;
     write(&servers, 202, 8).await;
     all_hold(&servers, 202).await;
-    assert_eq!(handle.status().voters().collect::<BTreeSet<_>>(), voters);
+    until("all know the voters", || {
+        let knows = |server: &Server| server.handle.status().voters().eq(voters.iter().copied());
+        servers.iter().all(knows)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -265,10 +315,10 @@ async fn large_proposals_and_a_large_state_cross() {
     for number in 0..30 {
         write(&servers, number, 700_000).await;
     }
-    for number in 30..3_000 {
+    for number in 30..1_000 {
         write(&servers, number, 8).await;
     }
-    all_hold(&servers, 2_999).await;
+    all_hold(&servers, 999).await;
     for server in &servers {
         until("the log is short", || {
             server.handle.status().log_bytes < 6 << 20
@@ -276,18 +326,18 @@ async fn large_proposals_and_a_large_state_cross() {
         .await;
     }
     servers.push(Server::start(4, config).await);
-    let leading = leader(&servers).expect("it acknowledged");
-    let address = servers[3].address.to_string();
-    let added = servers[leading].handle.add_learner(4, &address, PATIENCE);
-    added.await.expect("added");
-    all_hold(&servers, 2_999).await;
+    let address = &servers[3].address.to_string();
+    at_leader(&servers, |handle| async move {
+        handle.add_learner(4, address, PATIENCE).await
+    })
+    .await;
+    all_hold(&servers, 999).await;
 }
 
 #[tokio::test]
 async fn strangers_and_garbage_at_the_door_cost_only_their_connection() {
     let servers = three(Config::default()).await;
     let door = &servers[0];
-    let term = door.handle.status().term;
 
     raw(door).write_all(&[0xff; 200]).expect("sent");
     until("garbage", || door.has_closed("no hello of a peer")).await;
@@ -345,7 +395,13 @@ async fn strangers_and_garbage_at_the_door_cost_only_their_connection() {
         write(&servers, number, 8).await;
     }
     all_hold(&servers, 49).await;
-    assert_eq!(door.handle.status().term, term, "nothing else suffered");
+    // An election that a busy machine causes is none of theirs; a peer's connection that ends would be.
+    let closed = door.closed.lock().expect("no panic");
+    let strangers = ["a node of cluster", "a hello for node 9"];
+    let suffered = closed.iter().find(|end| {
+        matches!(end.peer, Some(2 | 3)) && !strangers.iter().any(|it| end.reason.contains(it))
+    });
+    assert_eq!(suffered, None, "nothing else suffered");
 }
 
 #[tokio::test]
@@ -363,34 +419,43 @@ async fn a_member_that_takes_nothing_holds_up_nobody() {
         .set_recv_buffer_size(16 << 10)
         .expect("a small buffer");
     let address = listener.local_addr().expect("an address").to_string();
-    let leading = leader(&servers).expect("three agreed");
-    let silent = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("the leader dials");
-        let mut hello = [0; 42];
-        stream.read_exact(&mut hello).expect("hello");
-        stream
-            .write_all(&[0, 1, 2, 3, 4, 5, 6, 7, 8])
-            .expect("welcome");
-        stream
+    std::thread::spawn(move || {
+        let mut met = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a leader dials");
+            let mut hello = [0; 42];
+            // One that has gone again is met no more.
+            let greeted = stream.read_exact(&mut hello);
+            let _gone = greeted.and_then(|()| stream.write_all(&[0, 1, 2, 3, 4, 5, 6, 7, 8]));
+            met.push(stream);
+        }
     });
-    let handle = servers[leading].handle.clone();
-    handle
-        .add_learner(9, &address, PATIENCE)
-        .await
-        .expect("added");
-    let stream = silent.join().expect("met");
+    let address = &address;
+    at_leader(&servers, |handle| async move {
+        handle.add_learner(9, address, PATIENCE).await
+    })
+    .await;
     for number in 0..3 {
         write(&servers, number, 1 << 20).await;
     }
     until("it is given up", || {
-        servers[leading].has_closed("takes nothing")
+        servers
+            .iter()
+            .any(|server| server.has_closed("takes nothing"))
     })
     .await;
     for number in 3..40 {
         write(&servers, number, 1 << 20).await;
     }
-    until("the log is short", || handle.status().log_bytes < 8 << 20).await;
+    until("the log is short", || {
+        servers
+            .iter()
+            .all(|server| server.handle.status().log_bytes < 8 << 20)
+    })
+    .await;
     write(&servers, 40, 8).await;
-    handle.remove_learner(9, PATIENCE).await.expect("removed");
-    drop(stream);
+    at_leader(&servers, |handle| async move {
+        handle.remove_learner(9, PATIENCE).await
+    })
+    .await;
 }

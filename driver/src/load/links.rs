@@ -1,6 +1,5 @@
 //! A worker's connections.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +51,7 @@ impl Links {
         let hellos: Vec<_> = firsts.iter().map(Greeting::hello).collect();
         let map = firsts[0].map();
         check_hosts(&config.hosts, &hellos, map)?;
-        let routes = Arc::new(Routes::new(map, BTreeMap::new()));
+        let routes = Arc::new(Routes::new(map));
         let mut links = Vec::new();
         for (server, (host, first)) in config.hosts.iter().zip(firsts).enumerate() {
             let count = connections_of(config, index, first.hello().threads as usize);

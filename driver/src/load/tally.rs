@@ -7,8 +7,8 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use crate::measured::counts::{Checks, Counts};
-use crate::measured::interval::{ArrivalCounts, Interval, Standstill, Volume};
+use crate::measured::counts::{Checks, Counts, Offered};
+use crate::measured::interval::{Interval, Standstill, Volume};
 use crate::measured::latency::Latencies;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -193,7 +193,7 @@ impl Tally {
     }
 
     /// What became of an open loop's arrivals, and their latencies.
-    pub(crate) fn arrivals(&mut self) -> (&mut ArrivalCounts, &mut Latencies) {
+    pub(crate) fn arrivals(&mut self) -> (&mut Offered, &mut Latencies) {
         (&mut self.open.arrivals, &mut self.open.latencies)
     }
 

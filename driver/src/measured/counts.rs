@@ -168,10 +168,10 @@ impl Checks {
     }
 }
 
-/// An open loop's arrivals in the window, all of which are in the latencies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// An open loop's arrivals, of a second or of the window; all of them are in the latencies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Offered {
-    /// That were to arrive by the rate.
+    /// That were to arrive by the rate; known of a window alone.
     pub(crate) intended: u64,
     /// That arrived by the schedule.
     pub(crate) arrived: u64,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use batchkv_client::connection::Traffic;
 
-use super::counts::Counts;
+use super::counts::{Counts, Offered};
 use super::latency::Latencies;
 
 /// What the connections have moved, and how much of it was keys and values: the rest is framing.
@@ -32,34 +32,6 @@ impl Volume {
             payload: self.payload - before.payload,
             batches: self.batches - before.batches,
         }
-    }
-}
-
-/// What became of an open loop's arrivals.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct ArrivalCounts {
-    /// All of them; each is among the latencies.
-    pub(crate) arrived: u64,
-    /// Answered behind the window's end.
-    pub(crate) late: u64,
-    /// Sent, and not answered as long as was waited.
-    pub(crate) unanswered: u64,
-    /// Never sent, because there was no room as long as was waited.
-    pub(crate) dropped: u64,
-    /// How long batches that were ready waited for room in the window, times their operations.
-    pub(crate) blocked_micros: u64,
-    /// How long batches that were ready and had room waited for the client itself, times their operations.
-    pub(crate) tardy_micros: u64,
-}
-
-impl ArrivalCounts {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.arrived += other.arrived;
-        self.late += other.late;
-        self.unanswered += other.unanswered;
-        self.dropped += other.dropped;
-        self.blocked_micros += other.blocked_micros;
-        self.tardy_micros += other.tardy_micros;
     }
 }
 
@@ -134,7 +106,7 @@ pub(crate) struct Interval {
     /// Operations in progress, times the nanoseconds that they were: generated and not yet answered.
     pub(crate) progress_nanos: u128,
     /// An open loop's arrivals of the window.
-    pub(crate) arrivals: ArrivalCounts,
+    pub(crate) arrivals: Offered,
     /// Moved in this second, over all connections.
     pub(crate) volume: Volume,
 }
@@ -147,7 +119,7 @@ impl Interval {
             server_ops: vec![0; servers],
             latencies: Latencies::new(),
             progress_nanos: 0,
-            arrivals: ArrivalCounts::default(),
+            arrivals: Offered::default(),
             volume: Volume::default(),
         }
     }

@@ -131,12 +131,7 @@ impl Board {
         }
         Offered {
             intended: (offer.ops_per_sec * self.window().len() as f64).round() as u64,
-            arrived: sum.arrived,
-            late: sum.late,
-            unanswered: sum.unanswered,
-            dropped: sum.dropped,
-            blocked_micros: sum.blocked_micros,
-            tardy_micros: sum.tardy_micros,
+            ..sum
         }
     }
 
