@@ -23,9 +23,9 @@ use crate::measured::counts::Kinds;
 use crate::measured::latency::{Latencies, LatencyPart, Way};
 
 /// A frame's operations are told in groups that span this part of their latency.
-const GROUPS_IN_TOTAL: u32 = 100;
+const GROUPS_IN_TOTAL: u64 = 100;
 /// And this part of the longest fill.
-const GROUPS_IN_FILL: u32 = 64;
+const GROUPS_IN_FILL: u64 = 64;
 
 /// A request on its way.
 pub(crate) struct Request {
@@ -316,17 +316,13 @@ impl Request {
         latencies: &mut Latencies,
     ) {
         let ready = self.ready;
-        self.memory.starts.take(operations, |taken| {
-            let exact = ready.saturating_duration_since(taken.from) / GROUPS_IN_FILL;
-            taken.groups(exact, |start, count| {
-                let fill = ready.saturating_duration_since(start);
-                latencies.record(LatencyPart::Fill, fill, count);
-            });
-            let exact = now.saturating_duration_since(taken.from) / GROUPS_IN_TOTAL;
-            taken.groups(exact, |start, count| {
-                let total = now.saturating_duration_since(start);
-                latencies.record(LatencyPart::Total, total, count);
-            });
+        let starts = &mut self.memory.starts;
+        starts.take(operations);
+        starts.groups(ready, GROUPS_IN_FILL, |fill, count| {
+            latencies.record(LatencyPart::Fill, fill, count);
+        });
+        starts.groups(now, GROUPS_IN_TOTAL, |total, count| {
+            latencies.record(LatencyPart::Total, total, count);
         });
         let (mut begin, end) = (self.answered_steps, self.answered_steps + steps);
         self.answered_steps = end;

@@ -25,31 +25,8 @@ struct Span {
     to_nanos: u64,
     /// Not taken.
     left: u64,
-}
-
-/// Operations that were taken, and what began them.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Taken {
-    pub(crate) from: Instant,
-    pub(crate) to: Instant,
-    pub(crate) operations: u64,
-}
-
-impl Taken {
-    /// The starts in groups, of which each spans at most `exact`, as far as [`GROUPS_MAX`] allows:
-    /// `each` gets the middle of a group and how many are in it.
-    pub(crate) fn groups(&self, exact: Duration, mut each: impl FnMut(Instant, u64)) {
-        let length = self.to.saturating_duration_since(self.from);
-        let wanted = length.as_nanos() / exact.as_nanos().max(1) + 1;
-        let groups = (wanted as u64).min(GROUPS_MAX).min(self.operations);
-        let mut before = 0;
-        for group in 0..groups {
-            let end = self.operations * (group + 1) / groups;
-            let middle = length.mul_f64((before + end) as f64 / (2 * self.operations) as f64);
-            each(self.from + middle, end - before);
-            before = end;
-        }
-    }
+    /// Taken last.
+    taken: u64,
 }
 
 impl Starts {
@@ -74,6 +51,7 @@ impl Starts {
             from_nanos: nanos(from),
             to_nanos: nanos(to),
             left: operations as u64,
+            taken: 0,
         });
     }
 
@@ -83,6 +61,7 @@ impl Starts {
             from_nanos: pair[0].from_nanos,
             to_nanos: pair[1].to_nanos,
             left: pair[0].left + pair[1].left,
+            taken: 0,
         };
         for pair in 0..self.spans.len() / 2 {
             self.spans[pair] = joined(&self.spans[2 * pair..2 * pair + 2]);
@@ -91,26 +70,100 @@ impl Starts {
     }
 
     /// Takes so many of the operations, from all spans alike, because answers come in the order of
-    /// partitions.
-    pub(crate) fn take(&mut self, operations: u64, mut each: impl FnMut(Taken)) {
-        let (Some(first), mut left) = (self.first, self.left) else {
-            return;
-        };
+    /// partitions; [`groups`](Self::groups) tells of them.
+    pub(crate) fn take(&mut self, operations: u64) {
+        let mut left = self.left;
         let mut wanted = operations.min(left);
         self.left -= wanted;
-        for span in self.spans.iter_mut().filter(|span| span.left > 0) {
-            // Never more than the span has, and never so few that the others could not give the rest.
-            let taken = span.left * wanted / left;
-            left -= span.left;
-            wanted -= taken;
-            span.left -= taken;
-            if taken > 0 {
-                each(Taken {
-                    from: first + Duration::from_nanos(span.from_nanos),
-                    to: first + Duration::from_nanos(span.to_nanos),
-                    operations: taken,
-                });
+        for span in &mut self.spans {
+            span.taken = 0;
+            if span.left > 0 {
+                // Never more than the span has, and never so few that the others could not give the rest.
+                span.taken = span.left * wanted / left;
+                left -= span.left;
+                wanted -= span.taken;
+                span.left -= span.taken;
             }
+        }
+    }
+
+    /// The times from the starts that were taken last until `end`, in groups that each span at most one of
+    /// `parts` of the longest time in them, as far as [`GROUPS_MAX`] allows: `each` gets the time from a
+    /// group's middle, and how many are in it.
+    pub(crate) fn groups(&self, end: Instant, parts: u64, mut each: impl FnMut(Duration, u64)) {
+        let Some(first) = self.first else { return };
+        let end_nanos = end.saturating_duration_since(first).as_nanos() as u64;
+        let exact = |from: u64| (end_nanos.saturating_sub(from) / parts).max(1);
+        let mut tell = |run: &Run| {
+            let from = run.span.from_nanos;
+            match run.is_joined {
+                true => {
+                    let middle = run.sum_nanos / u128::from(run.span.taken);
+                    let took = end_nanos.saturating_sub(middle as u64);
+                    each(Duration::from_nanos(took), run.span.taken);
+                }
+                false => run.span.groups(end_nanos, exact(from), &mut each),
+            }
+        };
+        let mut run: Option<Run> = None;
+        for span in self.spans.iter().filter(|span| span.taken > 0) {
+            match &mut run {
+                Some(run) if span.to_nanos - run.span.from_nanos <= exact(run.span.from_nanos) => {
+                    run.join(span);
+                }
+                _ => {
+                    if let Some(run) = run.replace(Run::new(*span)) {
+                        tell(&run);
+                    }
+                }
+            }
+        }
+        run.iter().for_each(tell);
+    }
+}
+
+/// Neighbours that began at about the same time, told as one.
+struct Run {
+    span: Span,
+    /// Of their operations' starts.
+    sum_nanos: u128,
+    is_joined: bool,
+}
+
+impl Run {
+    fn new(span: Span) -> Self {
+        let sum_nanos = span.sum_nanos();
+        Self {
+            span,
+            sum_nanos,
+            is_joined: false,
+        }
+    }
+
+    fn join(&mut self, next: &Span) {
+        self.sum_nanos += next.sum_nanos();
+        self.span.to_nanos = next.to_nanos;
+        self.span.taken += next.taken;
+        self.is_joined = true;
+    }
+}
+
+impl Span {
+    /// Of the starts that were taken last.
+    fn sum_nanos(&self) -> u128 {
+        u128::from(self.from_nanos + self.to_nanos) * u128::from(self.taken) / 2
+    }
+
+    fn groups(&self, end_nanos: u64, exact_nanos: u64, each: &mut impl FnMut(Duration, u64)) {
+        let (length, taken) = (self.to_nanos - self.from_nanos, self.taken);
+        let groups = (length / exact_nanos + 1).min(GROUPS_MAX).min(taken);
+        let mut before = 0;
+        for group in 1..=groups {
+            let end = taken * group / groups;
+            let middle = (length as f64 * (before + end) as f64 / (2 * taken) as f64) as u64;
+            let took = end_nanos.saturating_sub(self.from_nanos + middle);
+            each(Duration::from_nanos(took), end - before);
+            before = end;
         }
     }
 }
@@ -121,14 +174,16 @@ mod tests {
     use proptest::prelude::*;
 
     const MICRO: Duration = Duration::from_micros(1);
+    const PARTS: u64 = 1 << 24;
 
     /// Takes operations and gives their starts since `first`.
     fn taken(starts: &mut Starts, first: Instant, operations: u64) -> Vec<(u64, u64)> {
+        // So late an end that the parts of the times until then are a microsecond long.
+        let end = first + MICRO * PARTS as u32;
         let mut all = Vec::new();
-        starts.take(operations, |taken| {
-            taken.groups(MICRO, |start, count| {
-                all.push(((start - first).as_nanos() as u64, count));
-            });
+        starts.take(operations);
+        starts.groups(end, PARTS, |took, count| {
+            all.push(((end - took - first).as_nanos() as u64, count));
         });
         all
     }
@@ -159,10 +214,9 @@ mod tests {
         let (mut told, mut own) = (Vec::new(), Vec::new());
         for frame in 0..FRAMES {
             let now = to + MICRO * 25 * frame as u32;
-            starts.take(OPERATIONS / FRAMES, |taken| {
-                taken.groups((now - taken.from) / 100, |start, count| {
-                    told.extend((0..count).map(|_| (now - start).as_nanos() as f64));
-                });
+            starts.take(OPERATIONS / FRAMES);
+            starts.groups(now, 100, |took, count| {
+                told.extend((0..count).map(|_| took.as_nanos() as f64));
             });
             let of_frame = (frame..OPERATIONS).step_by(FRAMES as usize);
             own.extend(of_frame.map(|k| {
@@ -217,7 +271,8 @@ mod tests {
                 starts.add(begin + MICRO * k, begin + MICRO * (k + 1), 3);
             }
             let mut all = 0;
-            starts.take(u64::MAX, |taken| all += taken.operations);
+            starts.take(u64::MAX);
+            starts.groups(begin, 1, |_, count| all += count);
             prop_assert_eq!(all, 3 * u64::from(fills));
             prop_assert!(starts.spans.len() <= SPANS_MAX);
         }

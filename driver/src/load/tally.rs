@@ -324,9 +324,10 @@ mod tests {
                     continue;
                 };
                 tally.add(at, 0, &gain(operations));
-                starts.take(operations, |taken| taken.groups(MICRO, |start, count| {
-                    latencies.record(LatencyPart::Total, at - start, count);
-                }));
+                starts.take(operations);
+                starts.groups(at, 10_000, |total, count| {
+                    latencies.record(LatencyPart::Total, total, count);
+                });
             }
             let closed = tally.close(t0 + SECOND, Volume::default()).unwrap();
             let total = latencies.of(LatencyPart::Total);

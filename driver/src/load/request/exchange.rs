@@ -1,21 +1,38 @@
 //! A request as the client library drives it: it is written, answered and ended.
 
 use std::mem;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use batchkv_client::exchange::{Exchange, Lost};
-use batchkv_client::kind::WrongKind;
+use batchkv_client::kind::{OperationKind, WrongKind};
 use batchkv_protocol::{Answer, RequestWriter};
-use batchkv_workload::KeyBuf;
+use batchkv_workload::{Floor, KeyBuf};
 
 use super::Request;
-use crate::load::memory::Frame;
+use crate::load::memory::{Frame, RequestMemory};
 use crate::load::step::{StepKind, wire_key};
 use crate::load::tally::Stage;
 
 /// What is known of a record is asked for so many operations before it is needed: it lies outside the cache.
 const AHEAD_OPERATIONS: usize = 32;
+
+impl Request {
+    /// Takes the floors of a frame's gets: none of it is sent yet, and none of its writes is acknowledged.
+    fn take_floors(&mut self, frame: Range<usize>) {
+        let witness = self.worker.witness.borrow();
+        let RequestMemory { steps, floors, .. } = &mut self.memory;
+        for index in frame {
+            if let Some(ahead) = steps.get(index + AHEAD_OPERATIONS) {
+                witness.expect(ahead.record());
+            }
+            if steps[index].kind().operation() == OperationKind::Get {
+                floors[index] = witness.read_sent(steps[index].record());
+            }
+        }
+    }
+}
 
 impl Exchange for Request {
     fn operations(&self) -> usize {
@@ -26,9 +43,6 @@ impl Exchange for Request {
     fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool {
         let step = self.memory.steps[index];
         let worker = &self.worker;
-        if let Some(ahead) = self.memory.steps.get(index + AHEAD_OPERATIONS) {
-            worker.witness.borrow().expect(ahead.record());
-        }
         let mut key = KeyBuf::default();
         step.set_key(worker.key_style, &mut key);
         let partition = step.partition();
@@ -38,8 +52,8 @@ impl Exchange for Request {
                 let fits = frame.get(partition, epoch, wire_key(&key));
                 if fits {
                     worker.wrote(key.as_bytes().len());
-                    let floor = worker.witness.borrow().read_sent(step.record());
-                    self.memory.floors.push(floor);
+                    // Known when the frame is written.
+                    self.memory.floors.push(Floor::default());
                     if let Some(presence) = &worker.presence {
                         let certainty = presence.get_sent(step.record());
                         self.memory.certainties.push(certainty);
@@ -87,10 +101,12 @@ impl Exchange for Request {
 
     fn written(&mut self, operations: usize) {
         let before = self.memory.frames.last().map_or(0, |frame| frame.end);
+        let end = before + operations;
         self.memory.frames.push(Frame {
-            end: before + operations,
+            end,
             written: Instant::now(),
         });
+        self.take_floors(before..end);
     }
 
     fn served(&mut self, server_time: Duration) {
