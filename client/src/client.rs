@@ -59,7 +59,8 @@ impl Default for Options {
 /// such, never as done, and never sent again. The connection is made again meanwhile.
 ///
 /// Where servers push maps, partitions may change their owner: a group that was refused for it is sent to
-/// the next owner, and servers are connected to as maps name them.
+/// the next owner, servers are connected to as maps name them, and a connection that was lost is made again
+/// where the newest maps say that its server is.
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -213,6 +214,7 @@ impl Shared {
     fn target(&self, server: u32, address: String) -> Target {
         Target {
             server,
+            seed: address.clone(),
             address,
             options: self.options.connect.clone(),
             routes: Arc::clone(&self.routes),

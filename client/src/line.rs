@@ -26,6 +26,9 @@ const PAUSE_TIME_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Target {
     /// The server's number.
     pub(crate) server: u32,
+    /// Where it was found first.
+    pub(crate) seed: String,
+    /// Where it is, as far as is known.
     pub(crate) address: String,
     pub(crate) options: ConnectOptions,
     pub(crate) routes: Arc<Routes>,
@@ -205,7 +208,9 @@ impl Keeper {
     /// Greets the server until it answers as it should; `None` when the client is closed first.
     async fn reach(&mut self) -> Option<Greeting> {
         let mut pause_max = PAUSE_TIME_MIN;
+        let mut attempts = 0;
         loop {
+            self.target.follow(attempts);
             let target = &self.target;
             let attempt = async {
                 sleep(pause_max.mul_f64(random_share())).await;
@@ -224,6 +229,7 @@ impl Keeper {
                 }
             }
             pause_max = (pause_max * 2).min(PAUSE_TIME_MAX);
+            attempts += 1;
         }
     }
 }
@@ -232,6 +238,16 @@ impl Target {
     fn error(&self, loss: Loss) -> Arc<ConnectionError> {
         let address = self.address.clone();
         Arc::new(ConnectionError { address, loss })
+    }
+
+    /// Goes to where the server is said to be now; where several places are said, to each in turn.
+    fn follow(&mut self, attempts: usize) {
+        let mut addresses = self.routes.addresses(self.server);
+        if !addresses.contains(&self.seed) {
+            addresses.push(self.seed.clone());
+        }
+        let turn = attempts % addresses.len();
+        self.address = addresses.swap_remove(turn);
     }
 
     /// Whether the server that answered is the one that was meant.

@@ -163,7 +163,7 @@ impl<X: Exchange> Pump<X> {
             if map.partitions.len() != routes.live().partitioning().partitions() as usize {
                 return Err(Loss::Unasked("a map with another number of partitions"));
             }
-            routes.learn(&map);
+            routes.learn(self.shared.hello.server_index, &map);
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use crate::router::Plan;
 use batchkv_protocol::{LiveMap, MapFrame, Ownership, PartitionMap};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
@@ -19,12 +20,18 @@ pub struct Routes {
 
 #[derive(Debug)]
 struct Known {
-    /// The newest of the maps that were pushed.
-    version: u64,
-    /// Where each server is, by its number.
-    addresses: BTreeMap<u32, String>,
+    /// What each server's newest map says of where servers are, by the number of who says it.
+    told: BTreeMap<u32, Told>,
     /// The plan, and the changes of the map that it was made behind.
     plan: (u64, Arc<Plan>),
+}
+
+/// Where servers are, by their numbers, as one server says.
+#[derive(Debug)]
+struct Told {
+    /// When it was said, by the count of what was learnt.
+    learnt: u64,
+    addresses: BTreeMap<u32, String>,
 }
 
 impl Routes {
@@ -34,8 +41,7 @@ impl Routes {
         Self {
             live: LiveMap::new(map),
             known: Mutex::new(Known {
-                version: 0,
-                addresses: BTreeMap::new(),
+                told: BTreeMap::new(),
                 plan: (0, Arc::new(Plan::new(map.clone()))),
             }),
             news: watch::Sender::new(0),
@@ -48,17 +54,16 @@ impl Routes {
         &self.live
     }
 
-    /// Takes note of a map that a server pushed. Addresses come from the newest map alone.
-    pub fn learn(&self, map: &MapFrame) {
-        let mut known = self.known();
-        if map.version >= known.version {
-            known.version = map.version;
-            let servers = map.servers.iter();
-            known.addresses = servers
-                .map(|server| (server.id, server.address.clone()))
-                .collect();
-        }
-        drop(known);
+    /// Takes note of a map that server `from` pushed. Versions are a server's own, and each of its connections is
+    /// sent its newest map last, so what it said last stands, whatever other servers say.
+    pub fn learn(&self, from: u32, map: &MapFrame) {
+        let servers = map.servers.iter();
+        let addresses = servers.map(|server| (server.id, server.address.clone()));
+        let told = Told {
+            learnt: self.news(),
+            addresses: addresses.collect(),
+        };
+        self.known().told.insert(from, told);
         self.hear(&map.partitions);
     }
 
@@ -75,12 +80,29 @@ impl Routes {
         }
     }
 
-    /// Where `server` is; waits until somebody says.
+    /// Where `server` may be, each address once: what it says itself, then what others say, the latest first.
+    pub(crate) fn addresses(&self, server: u32) -> Vec<String> {
+        let known = self.known();
+        let mut told: Vec<_> = known.told.iter().collect();
+        told.sort_by_key(|(from, told)| (**from != server, Reverse(told.learnt)));
+        let mut addresses: Vec<String> = Vec::new();
+        for address in told
+            .iter()
+            .filter_map(|(_, told)| told.addresses.get(&server))
+        {
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        addresses
+    }
+
+    /// Where `server` is most likely; waits until somebody says.
     pub(crate) async fn address(&self, server: u32) -> String {
         loop {
             let news = self.news();
-            if let Some(address) = self.known().addresses.get(&server) {
-                return address.clone();
+            if let Some(address) = self.addresses(server).into_iter().next() {
+                return address;
             }
             self.more_than(news).await;
         }
@@ -139,18 +161,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_highest_epoch_wins_and_addresses_are_of_the_newest_map() {
+    async fn the_highest_epoch_wins_whoever_tells_it() {
         let routes = Routes::new(&PartitionMap::fixed(2, 2).unwrap());
         let before = routes.plan();
         assert!(Arc::ptr_eq(&before, &routes.plan()));
-        routes.learn(&map(2, "new:1", [owned(1, 3), owned(1, 1)]));
+        routes.learn(0, &map(2, "a:1", [owned(1, 3), owned(1, 1)]));
         routes.more_than(0).await;
-        routes.learn(&map(1, "old:1", [owned(0, 2), owned(0, 2)]));
-        assert_eq!(routes.address(1).await, "new:1");
+        routes.learn(1, &map(1, "b:1", [owned(0, 2), owned(0, 2)]));
         let partitions = [owned(1, 3), owned(0, 2)];
         assert_eq!(routes.live().snapshot().partitions(), partitions);
         assert!(!Arc::ptr_eq(&before, &routes.plan()));
         routes.offer(0, owned(0, 3));
         assert_eq!(routes.live().ownership(0), Some(owned(1, 3)));
+    }
+
+    #[tokio::test]
+    async fn versions_of_several_servers_are_not_compared() {
+        let routes = Routes::new(&PartitionMap::fixed(2, 2).unwrap());
+        let partitions = [owned(0, 1), owned(1, 1)];
+        // Server 0 has sent many maps, 2 few, and its word is the later one.
+        routes.learn(0, &map(900, "old:1", partitions));
+        assert_eq!(routes.address(1).await, "old:1");
+        routes.learn(2, &map(3, "new:1", partitions));
+        assert_eq!(routes.addresses(1), ["new:1", "old:1"]);
+        // What a server says of itself goes first, and one that began anew counts from 1 again.
+        routes.learn(1, &map(50, "own:1", partitions));
+        routes.learn(1, &map(1, "moved:1", partitions));
+        routes.learn(0, &map(901, "old:1", partitions));
+        assert_eq!(routes.addresses(1), ["moved:1", "old:1", "new:1"]);
+        assert!(routes.addresses(0).is_empty());
     }
 }

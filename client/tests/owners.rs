@@ -164,3 +164,41 @@ async fn owners_change_under_load_and_a_client_never_notices() {
     assert_eq!(sum(|snapshot| snapshot.usage.records), puts);
     assert!(sum(|snapshot| snapshot.counters.wrong_owner) > 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_comes_back_elsewhere_is_found_by_what_others_say() {
+    let mut servers = start(2, 2);
+    let seeds = [&servers[0].address, &servers[1].address];
+    let client = Client::connect(&seeds, Options::default()).await.unwrap();
+    // Server 1 ends, and is started anew at another address, of which only server 0 tells.
+    servers.pop().unwrap().stop();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addresses = [
+        &servers[0].address,
+        &listener.local_addr().unwrap().to_string(),
+    ];
+    let told: Vec<ServerAddress> = (0..)
+        .zip(addresses.map(String::clone))
+        .map(|(id, address)| ServerAddress { id, address })
+        .collect();
+    servers.push(start_one(1, listener, 2, told.clone()));
+    servers[0].handle.map().set_servers(told);
+    for key in 0..32_u32 {
+        // Until the loss is noticed, what is sent there is unknown.
+        let begin = Instant::now();
+        loop {
+            let mut batch = Batch::new();
+            batch.put(&key.to_le_bytes(), b"value").unwrap();
+            let answers = client.execute(batch).await;
+            if answers.get(0) == Some(Outcome::Stored) {
+                break;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{:?}", answers.lost());
+        }
+    }
+    let counts = client.close().await.unwrap();
+    assert!(counts.iter().all(|counts| counts.served.puts > 0));
+    for server in servers {
+        server.stop();
+    }
+}

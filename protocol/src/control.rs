@@ -15,7 +15,9 @@
 //!
 //! Where [`FEATURE_MAP`] is in force, the server may send its map at any time between two frames of answers:
 //! whole, when something of it has changed. Who hears of a partition from several servers believes the highest
-//! epoch; `version` tells which of one server's maps is newer, so that addresses are those of the newest.
+//! epoch. `version` is a count of that one server's: on each connection its maps come in their order, and the
+//! addresses that it says are those of its last. Versions of several servers, or from before a server was started
+//! anew, have nothing to do with each other.
 //!
 //! An error frame is the last on its connection: the server closes behind it.
 
