@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use batchkv_protocol::control::{MAGIC, VERSION};
 use batchkv_protocol::limits::{BUFFER_BYTES_MAX, FRAME_BYTES};
-use batchkv_protocol::{ClientHello, Control, ReceiveBuffer, SendBuffer, Status};
+use batchkv_protocol::{Hello, ReceiveBuffer, Role, SendBuffer, Status};
 use batchkv_server::budget::Budget;
 use batchkv_server::executor::{Executor as _, Immediate};
 use batchkv_server::session::{Identity, Progress, Scratch, Session};
@@ -61,15 +60,8 @@ impl<E: Engine> Served<E> {
             input: ReceiveBuffer::default(),
             out: SendBuffer::default(),
         };
-        let hello = ClientHello {
-            magic: MAGIC,
-            version_min: VERSION,
-            version_max: VERSION,
-            features: 0,
-            client_id: [0; 16],
-        };
         let mut out = SendBuffer::default();
-        Control::ClientHello(hello).write(&mut out);
+        Hello::new(Role::Client { id: [0; 16] }, 0).write(&mut out);
         served.feed(out.pending());
         served
     }

@@ -9,7 +9,9 @@ use crate::pump::Pump;
 use crate::routes::Routes;
 use crate::system::SystemLimit;
 use crate::together::Together;
-use batchkv_protocol::control::{FEATURE_MAP, FEATURE_REFERENCES, FEATURE_SERVER_TIME};
+use batchkv_protocol::control::{
+    FEATURE_MAP, FEATURE_REFERENCES, FEATURE_SERVER_TIME, FEATURE_STATUS,
+};
 use batchkv_protocol::limits::{SOCKET_SEND_BYTES, SOCKET_UNSENT_BYTES};
 use batchkv_protocol::{PartitionMap, ReceiveBuffer, SendBuffer, ServerHello};
 use socket2::SockRef;
@@ -46,6 +48,8 @@ pub struct ConnectOptions {
     /// [`Exchange::served`]. It costs both sides 8 bytes a frame of answers and the server one reading of
     /// its clock. A server that cannot is an error.
     pub server_time: bool,
+    /// Lets the server be asked for its status, if it answers that; see [`Connection::status`].
+    pub status: bool,
     /// Lets the server push maps, if it has any; see [`Greeting::into_learning`].
     pub maps: bool,
 }
@@ -54,10 +58,12 @@ impl ConnectOptions {
     fn offer(&self) -> Offer {
         let dedup_answers = u64::from(self.dedup_answers) * FEATURE_REFERENCES;
         let server_time = u64::from(self.server_time) * FEATURE_SERVER_TIME;
+        let status = u64::from(self.status) * FEATURE_STATUS;
+        let maps = u64::from(self.maps) * FEATURE_MAP;
         Offer {
             client_id: self.client_id.unwrap_or_else(random_id),
             required: dedup_answers | server_time,
-            optional: u64::from(self.maps) * FEATURE_MAP,
+            optional: status | maps,
         }
     }
 }
@@ -71,6 +77,7 @@ impl Default for ConnectOptions {
             client_id: None,
             dedup_answers: false,
             server_time: false,
+            status: false,
             maps: false,
         }
     }

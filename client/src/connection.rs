@@ -2,7 +2,8 @@
 
 use crate::error::{ConnectionError, Loss};
 use crate::exchange::{Exchange, Lost};
-use batchkv_protocol::{Counters, PartitionMap, References, ServerHello};
+use batchkv_protocol::control::FEATURE_STATUS;
+use batchkv_protocol::{Counters, PartitionMap, References, ServerHello, Status};
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::{AddAssign, Sub};
@@ -78,6 +79,8 @@ pub(crate) struct Shared<X> {
 
 pub(crate) struct State<X> {
     pub(crate) submitted: VecDeque<X>,
+    /// Who waits for a status that is not asked for yet.
+    pub(crate) asking: Vec<oneshot::Sender<Status>>,
     /// Wakes the pump; taken by whoever wakes it.
     pub(crate) pump: Option<Waker>,
     pub(crate) stop: Stop,
@@ -106,6 +109,7 @@ impl<X> Shared<X> {
     ) -> Self {
         let state = State {
             submitted: VecDeque::new(),
+            asking: Vec::new(),
             pump: None,
             stop: Stop::No,
             end: None,
@@ -155,11 +159,7 @@ impl<X: Exchange> Connection<X> {
             return;
         }
         state.submitted.push_back(exchange);
-        let pump = state.pump.take();
-        drop(state);
-        if let Some(pump) = pump {
-            pump.wake();
-        }
+        wake_pump(state);
     }
 
     /// Closes the connection once everything submitted before is answered, and gives both sides'
@@ -173,6 +173,30 @@ impl<X: Exchange> Connection<X> {
         receiver.await.map_err(|_| self.end_cause())
     }
 
+    /// What the server says of itself, between the answers to what was submitted; `None` when it does not answer
+    /// such a question, or [was not asked](crate::connect::ConnectOptions::status) whether it does.
+    ///
+    /// # Errors
+    /// When the connection is lost or closed before the answer has come.
+    pub async fn status(&self) -> Result<Option<Status>, Arc<ConnectionError>> {
+        if self.shared.hello.features & FEATURE_STATUS == 0 {
+            return Ok(None);
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.ask_status(sender)?;
+        receiver.await.map(Some).map_err(|_| self.end_cause())
+    }
+
+    fn ask_status(&self, sender: oneshot::Sender<Status>) -> Result<(), Arc<ConnectionError>> {
+        let mut state = self.shared.state();
+        if let Some(cause) = &state.end {
+            return Err(Arc::clone(cause));
+        }
+        state.asking.push(sender);
+        wake_pump(state);
+        Ok(())
+    }
+
     fn stop(&self, stop: Stop) -> Result<(), Arc<ConnectionError>> {
         let mut state = self.shared.state();
         if let Some(cause) = &state.end {
@@ -180,11 +204,7 @@ impl<X: Exchange> Connection<X> {
         }
         state.stop = stop;
         state.end = Some(self.shared.error(Loss::ClosedHere));
-        let pump = state.pump.take();
-        drop(state);
-        if let Some(pump) = pump {
-            pump.wake();
-        }
+        wake_pump(state);
         Ok(())
     }
 
@@ -228,6 +248,15 @@ impl<X: Exchange> Connection<X> {
     #[must_use]
     pub fn lost(&self) -> Option<Arc<ConnectionError>> {
         self.shared.state().end.clone()
+    }
+}
+
+/// Wakes the pump with the lock released.
+fn wake_pump<X>(mut state: MutexGuard<'_, State<X>>) {
+    let pump = state.pump.take();
+    drop(state);
+    if let Some(pump) = pump {
+        pump.wake();
     }
 }
 

@@ -46,6 +46,32 @@ pub trait Exchange {
     fn ended(self, outcome: Result<(), Lost>);
 }
 
+/// What a connection carries that sends no operations: there is none of it.
+#[derive(Debug, Clone, Copy)]
+pub enum NoExchange {}
+
+impl Exchange for NoExchange {
+    fn operations(&self) -> usize {
+        match *self {}
+    }
+
+    fn write(&mut self, _index: usize, _frame: &mut RequestWriter<'_>) -> bool {
+        match *self {}
+    }
+
+    fn answer(&mut self, _index: usize, _answer: Answer<'_>) -> Result<(), WrongKind> {
+        match *self {}
+    }
+
+    fn answered(&mut self, _operations: usize) {
+        match *self {}
+    }
+
+    fn ended(self, _outcome: Result<(), Lost>) {
+        match self {}
+    }
+}
+
 /// How far a request had come when its connection was lost. It is never sent again.
 #[derive(Debug, Clone)]
 pub struct Lost {

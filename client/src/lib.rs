@@ -39,6 +39,7 @@ pub mod hosts;
 pub mod kind;
 mod line;
 pub mod pump;
+mod questions;
 mod router;
 pub mod routes;
 pub mod session;

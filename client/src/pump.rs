@@ -6,7 +6,8 @@ use crate::exchange::Exchange;
 use crate::routes::Routes;
 use crate::session::Session;
 use batchkv_protocol::limits::FRAME_BYTES;
-use batchkv_protocol::{ReceiveBuffer, SendBuffer};
+use batchkv_protocol::{ReceiveBuffer, SendBuffer, Status};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -15,6 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::time::{Interval, MissedTickBehavior};
 
 /// Bytes to encode before the socket is offered them: what was just encoded is still in the cache.
@@ -35,6 +37,8 @@ const CHECK_TIME_MIN: Duration = Duration::from_millis(1);
 pub struct Pump<X: Exchange> {
     shared: Arc<Shared<X>>,
     session: Session<X>,
+    /// Who waits for a status, in the order in which they were asked for.
+    asking: VecDeque<oneshot::Sender<Status>>,
     /// Who learns from the maps that the server pushes.
     routes: Option<Arc<Routes>>,
     stream: TcpStream,
@@ -71,6 +75,7 @@ impl<X: Exchange> Pump<X> {
             shared,
             traffic,
             session: Session::new(features),
+            asking: VecDeque::new(),
             routes,
             stream,
             receive,
@@ -107,7 +112,11 @@ impl<X: Exchange> Pump<X> {
         if matches!(state.stop, Stop::Counted(_)) {
             self.session.ask_counters();
         }
-        let any = !state.submitted.is_empty();
+        let any = !state.submitted.is_empty() || !state.asking.is_empty();
+        for asking in state.asking.drain(..) {
+            self.session.ask_status();
+            self.asking.push_back(asking);
+        }
         self.session.enqueue_all(&mut state.submitted);
         any
     }
@@ -151,8 +160,18 @@ impl<X: Exchange> Pump<X> {
         self.traffic.bytes_received += bytes as u64;
         self.session.feed(&mut self.receive)?;
         self.traffic.references = self.session.references();
+        self.tell_statuses();
         self.learn_maps()?;
         Ok(true)
+    }
+
+    fn tell_statuses(&mut self) {
+        while let Some(status) = self.session.take_status() {
+            if let Some(asking) = self.asking.pop_front() {
+                // Whoever asked may have gone away since.
+                let _ = asking.send(status);
+            }
+        }
     }
 
     fn learn_maps(&mut self) -> Result<(), Loss> {
@@ -199,8 +218,10 @@ impl<X: Exchange> Pump<X> {
     fn finish(&mut self) {
         let mut state = self.shared.state();
         publish(&mut state, &self.session, self.traffic);
+        let asking = std::mem::take(&mut state.asking);
         let stop = std::mem::replace(&mut state.stop, Stop::No);
         drop(state);
+        drop(asking);
         if let (Stop::Counted(sender), Some(served)) = (stop, self.session.served()) {
             let answered = self.session.answered();
             // Whoever asked may have gone away since.
@@ -214,11 +235,13 @@ impl<X: Exchange> Pump<X> {
         publish(&mut state, &self.session, self.traffic);
         state.end = Some(Arc::clone(&cause));
         self.session.enqueue_all(&mut state.submitted);
-        // Dropped with the lock released: it wakes whoever waits for the counters.
+        // Dropped with the lock released: it wakes whoever waits for the counters, or for a status.
+        let asking = std::mem::take(&mut state.asking);
         let stop = std::mem::replace(&mut state.stop, Stop::No);
         drop(state);
         self.session.lose(&cause);
-        drop(stop);
+        self.asking.clear();
+        drop((stop, asking));
     }
 }
 

@@ -9,13 +9,14 @@
 
 use crate::error::{AnswerError, ConnectionError, Loss};
 use crate::exchange::{Exchange, Lost};
+use crate::questions::Questions;
 use batchkv_protocol::answer::Piece;
 use batchkv_protocol::control::{FEATURE_MAP, FEATURE_REFERENCES, FEATURE_SERVER_TIME};
 use batchkv_protocol::frame::{self, Kind, LENGTH_BYTES};
 use batchkv_protocol::limits::{FRAME_BYTES, OPERATIONS_PER_REQUEST_MAX, REQUESTS_UNANSWERED_MAX};
 use batchkv_protocol::{
     Answer, AnswerFrame, Control, Counters, MapFrame, ReceiveBuffer, References, RequestWriter,
-    SendBuffer,
+    SendBuffer, Status,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -34,22 +35,13 @@ pub struct Session<X> {
     references: References,
     /// Whether answers may be references, as the hellos say.
     may_refer: bool,
-    served: Served,
+    questions: Questions,
     /// Whether answer frames tell the server's time.
     timed: bool,
     /// Whether the server may push maps.
     takes_maps: bool,
     /// Maps that were pushed and not taken out.
     maps: Vec<MapFrame>,
-}
-
-/// The server's counters of this connection: asked for once, at its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Served {
-    NotAsked,
-    ToAsk,
-    Asked,
-    Known(Counters),
 }
 
 /// An unanswered request. A slot outlives its request, so that `groups` keeps its memory.
@@ -82,7 +74,7 @@ impl<X> Default for Session<X> {
             answered: Counters::default(),
             references: References::default(),
             may_refer: false,
-            served: Served::NotAsked,
+            questions: Questions::default(),
             timed: false,
             takes_maps: false,
             maps: Vec::new(),
@@ -125,7 +117,7 @@ impl<X: Exchange> Session<X> {
     /// Whether the server owes anything.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        self.unanswered() > 0 || self.served == Served::Asked
+        self.unanswered() > 0 || self.questions.are_unanswered()
     }
 
     /// Number of requests that were written, at least in part, and are not wholly answered.
@@ -153,22 +145,28 @@ impl<X: Exchange> Session<X> {
 
     /// Asks for the server's counters of this connection, once everything queued is answered.
     pub fn ask_counters(&mut self) {
-        if self.served == Served::NotAsked {
-            self.served = Served::ToAsk;
-        }
+        self.questions.ask_counters();
     }
 
     /// The server's counters, once they have come.
     #[must_use]
     pub fn served(&self) -> Option<Counters> {
-        match self.served {
-            Served::Known(counters) => Some(counters),
-            _ => None,
-        }
+        self.questions.counters()
+    }
+
+    /// Asks for the server's status, behind what is written already.
+    pub fn ask_status(&mut self) {
+        self.questions.ask_status();
+    }
+
+    /// The next status that has come, in the order in which they were asked for.
+    pub fn take_status(&mut self) -> Option<Status> {
+        self.questions.take_status()
     }
 
     /// Writes frames until `bytes_limit` or more wait in `out`, or there is nothing to write.
     pub fn produce(&mut self, out: &mut SendBuffer, bytes_limit: usize) {
+        self.questions.write_status_requests(out);
         while out.pending().len() < bytes_limit {
             let Some(index) = self.writing.or_else(|| self.begin_request()) else {
                 break;
@@ -176,9 +174,8 @@ impl<X: Exchange> Session<X> {
             let complete = self.slots[index].write_frame(out);
             self.writing = (!complete).then_some(index);
         }
-        if self.served == Served::ToAsk && self.is_idle() {
-            Control::CountersRequest.write(out);
-            self.served = Served::Asked;
+        if self.is_idle() {
+            self.questions.write_counters_request(out);
         }
     }
 
@@ -214,11 +211,8 @@ impl<X: Exchange> Session<X> {
     fn take_control(&mut self, body: &[u8]) -> Result<(), Loss> {
         match Control::decode(body)? {
             Control::Error(error) => Err(Loss::Reported(error.text)),
-            Control::Counters(counters) if self.served == Served::Asked => {
-                self.served = Served::Known(counters);
-                Ok(())
-            }
-            Control::Counters(_) => Err(Loss::Unasked("counters")),
+            Control::Counters(counters) => self.questions.counters_came(counters),
+            Control::Status(status) => self.questions.status_came(status),
             Control::ServerHello(_)
             | Control::ClientHello(_)
             | Control::PeerHello(_)
@@ -229,7 +223,7 @@ impl<X: Exchange> Session<X> {
             }
             Control::Map(_) => Err(Loss::Unasked("a map")),
             Control::CountersRequest => Err(Loss::Unasked("a request for counters")),
-            Control::StatusRequest | Control::Status(_) => Err(Loss::Unasked("a status")),
+            Control::StatusRequest => Err(Loss::Unasked("a request for a status")),
         }
     }
 

@@ -6,9 +6,10 @@ mod common;
 
 use batchkv_client::connect::{self, ConnectOptions};
 use batchkv_client::connection::Connection;
-use batchkv_client::exchange::{Exchange, Lost};
+use batchkv_client::exchange::{Exchange, Lost, NoExchange};
 use batchkv_client::kind::{OperationKind, WrongKind};
-use batchkv_client::protocol::{Answer, PartitionMap, RequestWriter};
+use batchkv_client::protocol::control::FEATURE_STATUS;
+use batchkv_client::protocol::{Answer, Control, PartitionMap, RequestWriter, ServerHello, Status};
 use batchkv_client::pump::Pump;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::net::{SocketAddr, TcpListener};
@@ -185,4 +186,49 @@ async fn a_server_that_lacks_what_was_asked_for_is_refused() {
     let opened = connect::open::<Echo>(&common::start(0, 1), &options).await;
     let error = opened.err().unwrap().to_string();
     assert!(error.contains("lacks the features 0x4"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_says_its_status_until_it_is_gone() {
+    let address = common::start_with(common::listener(), |mut peer| {
+        let hello = common::hello(0, 1);
+        peer.greet(ServerHello {
+            features: FEATURE_STATUS,
+            ..hello
+        })?;
+        for machine in 1..=2 {
+            let asked = peer.frame()?.unwrap();
+            assert_eq!(Control::decode(&asked).unwrap(), Control::StatusRequest);
+            peer.say(&Control::Status(Status {
+                machine,
+                ..Status::default()
+            }))?;
+        }
+        peer.frame().map(drop)
+    });
+    let options = ConnectOptions {
+        status: true,
+        ..ConnectOptions::default()
+    };
+    let opened = connect::open::<NoExchange>(&address, &options).await;
+    let (connection, pump) = opened.unwrap();
+    let pump = tokio::spawn(pump);
+    for machine in 1..=2 {
+        let status = connection.status().await.unwrap().unwrap();
+        assert_eq!(status.machine, machine);
+    }
+    let error = connection.status().await.unwrap_err().to_string();
+    assert!(error.contains("closed by the server"), "{error}");
+    pump.await.unwrap();
+    assert!(connection.status().await.is_err());
+}
+
+#[tokio::test]
+async fn a_server_that_says_no_status_is_no_fault() {
+    let address = common::start(0, 1);
+    let (connection, pump) = open(&address).await;
+    let pump = tokio::spawn(pump);
+    assert_eq!(connection.status().await.unwrap(), None);
+    connection.close().await.unwrap();
+    pump.await.unwrap();
 }

@@ -9,7 +9,7 @@ use batchkv_client::protocol::control::{FEATURE_REFERENCES, FEATURE_SERVER_TIME}
 use batchkv_client::protocol::limits::{FRAME_BYTES, REQUESTS_UNANSWERED_MAX};
 use batchkv_client::protocol::{
     Answer, AnswerWriter, Control, Counters, ErrorFrame, Malformed, Operation, Position,
-    References, RequestFrame, Seen, SendBuffer,
+    References, RequestFrame, Seen, SendBuffer, Status,
 };
 use batchkv_client::session::Session;
 use proptest::prelude::*;
@@ -288,13 +288,34 @@ fn counters_are_asked_for_behind_the_last_answer() {
 }
 
 #[test]
+fn statuses_come_in_the_order_in_which_they_were_asked_for() {
+    let status = |machine| Status {
+        machine,
+        ..Status::default()
+    };
+    let told = |machine| control(&Control::Status(status(machine)));
+    let (mut session, _log) = asked();
+    session.ask_status();
+    session.ask_status();
+    let question = control(&Control::StatusRequest);
+    assert_eq!(sent(&mut session), [question.clone(), question].concat());
+    feed(&mut session, &[told(1), told(2)].concat()).unwrap();
+    assert_eq!(session.take_status(), Some(status(1)));
+    assert_eq!(session.take_status(), Some(status(2)));
+    assert_eq!(session.take_status(), None);
+    let unasked = feed(&mut session, &told(3));
+    assert!(matches!(unasked, Err(Loss::Unasked("a status"))));
+}
+
+#[test]
 fn frames_that_only_clients_send_are_refused() {
     let request = {
         let mut session = Session::default();
         session.enqueue(Recorder::gets(&[1]).0);
         sent(&mut session)
     };
-    for bytes in [request, control(&Control::CountersRequest)] {
+    let questions = [Control::CountersRequest, Control::StatusRequest].map(|asked| control(&asked));
+    for bytes in [[request].as_slice(), &questions].concat() {
         let error = feed(&mut asked().0, &bytes).unwrap_err();
         assert!(matches!(error, Loss::Unasked(_)), "{error:?}");
     }

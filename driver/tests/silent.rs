@@ -11,6 +11,7 @@ use batchkv_client::protocol::frame::{self, Kind};
 use batchkv_client::protocol::{Control, Status};
 use driver::{SMALL, Scratch, client, reasons};
 use std::net::TcpListener;
+use std::sync::mpsc;
 use std::time::Instant;
 
 /// A run on a server that gives its counters or closes instead; exit status and summary.
@@ -101,4 +102,27 @@ fn clocks_of_other_speeds_are_found() {
     let (code, honest) = run_with_clock("right", 1.0);
     assert_eq!(code, 0, "{honest}");
     assert!(reasons(&honest, "clock-rates").is_empty(), "{honest}");
+}
+
+#[test]
+fn all_connections_of_a_run_are_one_clients_and_another_run_is_another_client() {
+    let (store, (told, ids)) = (common::Store::default(), mpsc::channel());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = common::start_with(listener, move |mut peer| {
+        told.send(peer.take_hello()?.client_id).unwrap();
+        peer.say_hello(common::hello(0, 1))?;
+        while let Some(body) = peer.frame()? {
+            peer.respond(&body, &store)?;
+        }
+        Ok(())
+    });
+    let clients = [(); 2].map(|()| {
+        let (code, _, said) = client(&format!("--hosts {address} {SMALL} --connections 2"));
+        assert_eq!(code, 0, "{said}");
+        let ids: Vec<[u8; 16]> = ids.try_iter().collect();
+        // Those that carry operations, and the one that asks for the status.
+        assert_eq!(ids, [ids[0]; 3]);
+        ids[0]
+    });
+    assert_ne!(clients[0], clients[1]);
 }

@@ -114,6 +114,13 @@ pub(crate) struct Membership {
     pub(crate) barrier: Option<String>,
 }
 
+impl Membership {
+    /// What this client of the run of this id is called on all its connections.
+    pub(crate) fn client_id(&self, run: u64) -> [u8; 16] {
+        (u128::from(run) << 64 | u128::from(self.client)).to_le_bytes()
+    }
+}
+
 impl Config {
     /// Checks what was typed.
     ///

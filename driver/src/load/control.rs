@@ -61,7 +61,7 @@ pub(crate) enum Command {
 /// When the system gives no thread.
 pub(crate) fn start(
     config: Arc<Config>,
-    run: u16,
+    run: u64,
     index: usize,
     presence: Option<Arc<Presence>>,
     report: UnboundedSender<Report>,
@@ -111,14 +111,14 @@ impl Drop for PanicTold {
 
 async fn work(
     config: &Config,
-    run: u16,
+    run: u64,
     index: usize,
     presence: Option<Arc<Presence>>,
     report: UnboundedSender<Report>,
     mut commands: UnboundedReceiver<Command>,
 ) {
     let mut pumps = JoinSet::new();
-    let links = match Links::connect(config, index, &mut pumps).await {
+    let links = match Links::connect(config, run, index, &mut pumps).await {
         Ok(links) => links,
         Err(error) => {
             let text = error.to_string();
@@ -133,7 +133,7 @@ async fn work(
     let meter = links.clone();
     let traffic = (links.len(), Box::new(move || meter.traffic()) as Box<_>);
     let routes = Arc::clone(links.routes());
-    let mut worker = Worker::new(config, run, index, routes, traffic, presence, report);
+    let mut worker = Worker::new(config, run as u16, index, routes, traffic, presence, report);
     if config.offer.is_some() {
         match Alarm::new() {
             Ok(alarm) => worker.alarm = Some(Rc::new(alarm)),

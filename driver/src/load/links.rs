@@ -32,16 +32,18 @@ struct Link {
 }
 
 impl Links {
-    /// Makes the connections of worker `index`; their pumps run among `pumps`.
+    /// Makes the connections of worker `index` in the run of this id; their pumps run among `pumps`.
     ///
     /// # Errors
     /// When a server cannot be reached, or the servers are not those that the hosts make them.
     pub(crate) async fn connect(
         config: &Config,
+        run: u64,
         index: usize,
         pumps: &mut JoinSet<()>,
     ) -> Result<Self, ConnectError> {
         let options = ConnectOptions {
+            client_id: Some(config.member.client_id(run)),
             dedup_answers: config.dedup_answers,
             server_time: config.server_time,
             maps: true,

@@ -11,6 +11,8 @@ use crate::clock::{Clock, Offset, Rate};
 pub(crate) struct Snapshots {
     clock: Clock,
     worker_name: &'static str,
+    /// What this client is called on its connections.
+    client_id: [u8; 16],
     hosts: Vec<String>,
     /// By server; `None` where one does not say.
     lines: Vec<Option<StatusLine>>,
@@ -44,11 +46,13 @@ pub(crate) struct Told {
 }
 
 impl Snapshots {
-    /// Of the threads whose names begin with `worker_name`, and of the servers.
-    pub(crate) fn new(clock: Clock, worker_name: &'static str) -> Self {
+    /// Of the threads whose names begin with `worker_name`, and of the servers, which are asked as client
+    /// `client_id`.
+    pub(crate) fn new(clock: Clock, worker_name: &'static str, client_id: [u8; 16]) -> Self {
         Self {
             clock,
             worker_name,
+            client_id,
             hosts: Vec::new(),
             lines: Vec::new(),
             taken: Vec::new(),
@@ -60,7 +64,8 @@ impl Snapshots {
     pub(crate) async fn connect(&mut self, hosts: &[String]) {
         self.hosts = hosts.to_vec();
         for host in hosts {
-            self.lines.push(StatusLine::open(host).await);
+            self.lines
+                .push(StatusLine::open(host, self.client_id).await);
         }
     }
 
@@ -92,7 +97,7 @@ impl Snapshots {
                 None => None,
             };
             if status.is_none() && line.is_some() {
-                *line = StatusLine::open(host).await;
+                *line = StatusLine::open(host, self.client_id).await;
                 if let Some(asked) = line {
                     status = asked.status(&self.clock).await;
                 }

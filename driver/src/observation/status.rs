@@ -1,13 +1,12 @@
 //! What servers say of themselves, asked over a connection of its own: their clocks, their machines,
 //! and how busy their threads are.
 
-use std::io;
 use std::time::Duration;
 
-use batchkv_protocol::control::{FEATURE_STATUS, MAGIC, VERSION};
-use batchkv_protocol::{ClientHello, Control, ReceiveBuffer, SendBuffer, Status};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use batchkv_client::connect::{ConnectOptions, greet};
+use batchkv_client::connection::Connection;
+use batchkv_client::exchange::NoExchange;
+use batchkv_protocol::control::FEATURE_STATUS;
 use tokio::time::timeout;
 
 use crate::clock::{Clock, Offset, READINGS};
@@ -15,11 +14,10 @@ use crate::clock::{Clock, Offset, READINGS};
 /// Time for one server to say all it is asked.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 
-/// A connection for asking a server, if that server has this feature.
+/// A connection for asking a server.
 #[derive(Debug)]
 pub(crate) struct StatusLine {
-    stream: TcpStream,
-    input: ReceiveBuffer,
+    connection: Connection<NoExchange>,
 }
 
 /// A server's answer.
@@ -34,78 +32,46 @@ pub(crate) struct ServerStatus {
 }
 
 impl StatusLine {
-    /// Connects; `None` when the server does not answer such questions, which is no fault.
-    pub(crate) async fn open(address: &str) -> Option<Self> {
-        let opening = async {
-            let stream = TcpStream::connect(address).await.ok()?;
-            stream.set_nodelay(true).ok()?;
-            let input = ReceiveBuffer::default();
-            let mut line = Self { stream, input };
-            let hello = Control::ClientHello(ClientHello {
-                magic: MAGIC,
-                version_min: VERSION,
-                version_max: VERSION,
-                features: FEATURE_STATUS,
-                client_id: [0; 16],
-            });
-            let Control::ServerHello(hello) = line.ask(&hello).await.ok()? else {
-                return None;
-            };
-            (hello.features & FEATURE_STATUS != 0).then_some(line)
+    /// Connects as client `client_id`; `None` when the server does not answer such questions, which is no fault.
+    pub(crate) async fn open(address: &str, client_id: [u8; 16]) -> Option<Self> {
+        let options = ConnectOptions {
+            connect_time: ANSWER_TIME,
+            client_id: Some(client_id),
+            status: true,
+            ..ConnectOptions::default()
         };
-        timeout(ANSWER_TIME, opening).await.ok().flatten()
+        let greeting = greet(address, &options).await.ok()?;
+        if greeting.hello().features & FEATURE_STATUS == 0 {
+            return None;
+        }
+        let (connection, pump) = greeting.into_connection();
+        tokio::spawn(pump);
+        Some(Self { connection })
     }
 
     /// Asks several times, to compare the clocks; what else is said is of the last answer.
-    pub(crate) async fn status(&mut self, clock: &Clock) -> Option<ServerStatus> {
+    pub(crate) async fn status(&self, clock: &Clock) -> Option<ServerStatus> {
         timeout(ANSWER_TIME, self.readings(clock))
             .await
             .ok()
             .flatten()
     }
 
-    async fn readings(&mut self, clock: &Clock) -> Option<ServerStatus> {
+    async fn readings(&self, clock: &Clock) -> Option<ServerStatus> {
         let mut offsets = Vec::with_capacity(READINGS);
         let mut last = ServerStatus::default();
         for _ in 0..READINGS {
             let asked_secs = clock.now();
-            let Control::Status(status) = self.ask(&Control::StatusRequest).await.ok()? else {
-                return None;
-            };
-            let Status {
-                unix_nanos,
-                machine,
-                threads_cpu_micros,
-            } = status;
-            let said_secs = unix_nanos as f64 / 1e9;
+            let status = self.connection.status().await.ok()??;
+            let said_secs = status.unix_nanos as f64 / 1e9;
             offsets.push(Offset::reading(asked_secs, said_secs, clock.now()));
-            last.machine = machine;
+            last.machine = status.machine;
             last.asked_secs = asked_secs;
-            last.threads_cpu_secs = threads_cpu_micros
-                .iter()
-                .map(|us| *us as f64 / 1e6)
-                .collect();
+            let cpu_secs = |micros: &u64| *micros as f64 / 1e6;
+            last.threads_cpu_secs = status.threads_cpu_micros.iter().map(cpu_secs).collect();
         }
         last.clock = Offset::best(offsets)?;
         Some(last)
-    }
-
-    async fn ask(&mut self, question: &Control) -> io::Result<Control> {
-        let mut out = SendBuffer::default();
-        question.write(&mut out);
-        self.stream.write_all(out.pending()).await?;
-        let damaged = |_| io::Error::from(io::ErrorKind::InvalidData);
-        loop {
-            if let Some(body) = self.input.body().map_err(damaged)? {
-                let answer = Control::decode(body).map_err(damaged)?;
-                self.input.consume();
-                return Ok(answer);
-            }
-            match self.stream.read(self.input.spare()).await? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                bytes => self.input.filled(bytes),
-            }
-        }
     }
 }
 

@@ -135,7 +135,7 @@ impl Run {
         let presence = presence(&config).map(Arc::new);
         let start = |index| {
             let config = Arc::clone(&config);
-            control::start(config, id as u16, index, presence.clone(), report.clone())
+            control::start(config, id, index, presence.clone(), report.clone())
         };
         let workers = (0..config.threads).map(start).collect::<Result<_, _>>();
         Ok(Self {
@@ -147,7 +147,7 @@ impl Run {
             clock,
             offset: Offset::default(),
             clock_rate: None,
-            snapshots: Snapshots::new(clock, WORKER_NAME),
+            snapshots: Snapshots::new(clock, WORKER_NAME, config.member.client_id(id)),
             sampling: Sampling::start(),
             board: Board::new(config.threads, config.hosts.len()),
             exposition: Arc::default(),
