@@ -100,9 +100,9 @@ fn shares_are_as_expected(summary: &serde_json::Value) {
     }
 }
 
-/// The parts' means add up to the total's. By Little's law the operations in progress are throughput times
-/// mean latency; a machine that stands still at one of a second's ends may let them differ, and the verdict
-/// says so. Buckets are 1 % wide.
+/// The parts' means add up to the total's; buckets are 1 % wide. By Little's law the operations in progress are
+/// throughput times mean latency; a machine that stands still at one of the window's ends lets them differ, and
+/// the verdict says so.
 fn latency_is_whole(summary: &serde_json::Value) {
     let mean = |path: &str| summary.pointer(path).unwrap().as_f64().unwrap();
     let parts = ["fill", "queue", "service"];
@@ -115,7 +115,6 @@ fn latency_is_whole(summary: &serde_json::Value) {
     let ratio = mean("/littles_law_ratio");
     let fits = (ratio - 1.0).abs() <= 0.05;
     assert_eq!(found(summary, "latency-does-not-fit"), !fits, "{summary}");
-    assert!((0.5..2.0).contains(&ratio), "{ratio}: {summary}");
 }
 
 #[test]

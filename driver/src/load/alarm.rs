@@ -140,29 +140,28 @@ mod tests {
     use tokio::runtime::Builder;
     use tokio::select;
 
+    /// The one that was set first is the last to go off, and holds none of the others up.
     #[test]
-    fn alarms_go_off_in_their_order_and_not_before() {
+    fn alarms_go_off_and_not_before_their_time() {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let alarm = Alarm::new().unwrap();
             let begin = Instant::now();
-            let after = |micros| begin + Duration::from_micros(micros);
-            let order = RefCell::new(Vec::new());
             let one = |micros: u64| {
-                let (alarm, order) = (&alarm, &order);
+                let (alarm, due) = (&alarm, begin + Duration::from_micros(micros));
                 async move {
-                    alarm.wait(after(micros)).await;
-                    assert!(Instant::now() + TICK >= after(micros));
-                    order.borrow_mut().push(micros);
+                    alarm.wait(due).await;
+                    assert!(Instant::now() + TICK >= due);
                 }
             };
             let all = async { tokio::join!(one(30_000), one(700), one(10_000), one(0)) };
             select! {
+                biased;
+                () = one(3_600_000_000) => panic!("an hour has passed"),
                 () = alarm.run() => panic!("the timer ended"),
                 _ = all => {}
             }
-            assert_eq!(*order.borrow(), [0, 700, 10_000, 30_000]);
-            assert!(alarm.waiting.borrow().is_empty());
+            assert!(alarm.waiting.borrow().len() <= 1);
         });
     }
 

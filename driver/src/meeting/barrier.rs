@@ -36,8 +36,9 @@ use crate::meeting::error::{BarrierError, Meeting};
 
 /// Longest line, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
-/// From the last arrival at a meeting to the common moment: more than a network's delay.
-const START_DELAY: Duration = Duration::from_millis(50);
+/// From the last arrival at a meeting to the common moment: more than a network's delay, and than a busy
+/// machine lets a client wait for a core.
+const START_DELAY: Duration = Duration::from_millis(250);
 /// What a client says that a person ends.
 const BY_HAND: &str = "ended by hand";
 /// Time between two attempts to reach a client 0 that does not listen yet.
@@ -190,7 +191,8 @@ impl Barrier {
         self.voices.insert(client, writer);
     }
 
-    /// Waits until all clients are at `meeting`, and gives the moment at which all go on.
+    /// Waits until all clients are at `meeting`, and gives the moment at which all go on, which a client that
+    /// was held up may learn when it is over.
     ///
     /// # Errors
     /// When a client ended, or did not come within `limit`.
@@ -223,8 +225,7 @@ impl Barrier {
             };
             self.peers[0].hear_time("go ", meeting, limit).await? - self.offset.secs
         };
-        let delay = Duration::try_from_secs_f64(start_secs - self.clock.now());
-        Ok(Instant::now() + delay.unwrap_or_default())
+        Ok(self.clock.instant(start_secs).into())
     }
 
     /// Client 0's side of the comparison of clocks, one client after the other.

@@ -150,15 +150,15 @@ async fn clocks_that_are_hours_apart_still_find_one_moment() {
         barrier.meet(Meeting::Stopped, LIMIT).await.unwrap();
         (start, barrier.offset())
     };
-    let wrong_secs = [0.0, 7_200.0, -0.25];
+    let (clock, wrong_secs) = (Clock::new(), [0.0, 7_200.0, -0.25]);
     let follow = async |client: u32| {
         let (member, clock) = (
             member(client, &address),
-            Clock::wrong_by(wrong_secs[client as usize]),
+            clock.ahead_by(wrong_secs[client as usize]),
         );
         meet_all(Barrier::join(&member, "", LIMIT, clock).await).await
     };
-    let lead = async { meet_all(Barrier::lead(listener, 3, "", LIMIT, Clock::new()).await).await };
+    let lead = async { meet_all(Barrier::lead(listener, 3, "", LIMIT, clock).await).await };
     let ((start, own), first, second) = tokio::join!(lead, follow(1), follow(2));
     assert_eq!(own, Offset::default());
     // Times of this size are read to half a microsecond.

@@ -3,6 +3,8 @@
 #![allow(dead_code)] // each test program uses its own part
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails there
 
+pub mod proxy;
+
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
