@@ -159,10 +159,12 @@ impl Reply {
                 Kept::Value { at, bytes }
             }
             Answer::Missing => Kept::Missing,
-            Answer::Stored => Kept::Stored,
+            Answer::Stored | Answer::StoredAs { .. } => Kept::Stored,
             Answer::Deleted { existed } => Kept::Deleted { existed },
             Answer::Refused(reason) => Kept::Refused(reason),
             Answer::WrongOwner(known) => Kept::WrongOwner(known),
+            // No operation is answered so.
+            Answer::Opened { .. } => return,
         };
     }
 

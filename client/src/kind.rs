@@ -53,6 +53,8 @@ fn answer_name(answer: &Answer<'_>) -> &'static str {
         Answer::Deleted { .. } => "\"deleted\"",
         Answer::Refused(_) => "\"refused\"",
         Answer::WrongOwner(_) => "\"wrong owner\"",
+        Answer::Opened { .. } => "the name of a stream",
+        Answer::StoredAs { .. } => "\"stored\" with a version",
     }
 }
 

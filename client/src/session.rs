@@ -224,6 +224,9 @@ impl<X: Exchange> Session<X> {
             Control::Map(_) => Err(Loss::Unasked("a map")),
             Control::CountersRequest => Err(Loss::Unasked("a request for counters")),
             Control::StatusRequest => Err(Loss::Unasked("a request for a status")),
+            Control::OperatorRequest(_) | Control::OperatorAnswer(_) => {
+                Err(Loss::Unasked("what operators are told"))
+            }
         }
     }
 
@@ -432,7 +435,7 @@ pub(crate) fn check_operations(operations: usize) {
 
 /// Answers of one frame by kind: an increment an answer, added up once a frame.
 #[derive(Default)]
-struct Tally([usize; 6]);
+struct Tally([usize; 8]);
 
 impl Tally {
     #[inline]
@@ -444,6 +447,8 @@ impl Tally {
             Answer::Deleted { .. } => 3,
             Answer::Refused(_) => 4,
             Answer::WrongOwner(_) => 5,
+            Answer::Opened { .. } => 6,
+            Answer::StoredAs { .. } => 7,
         };
         self.0[kind] += 1;
     }
@@ -453,11 +458,20 @@ impl Tally {
     }
 
     fn add_to(&self, counters: &mut Counters) {
-        let [values, missing, stored, deleted, refused, wrong_owner] = self.0.map(|n| n as u64);
+        let [
+            values,
+            missing,
+            stored,
+            deleted,
+            refused,
+            wrong_owner,
+            _opened,
+            stored_as,
+        ] = self.0.map(|n| n as u64);
         *counters += Counters {
             gets: values + missing,
             hits: values,
-            puts: stored,
+            puts: stored + stored_as,
             deletes: deleted,
             refused,
             wrong_owner,

@@ -39,9 +39,11 @@ pub mod replica;
 pub mod streams;
 pub mod versions;
 
+/// The name of a group that may be sent again, as clients give it.
+pub use batchkv_protocol::Sequence;
 pub use codec::Malformed;
 pub use directory::Directory;
 pub use outcome::{Outcome, Outcomes, Refused};
 pub use proposal::{Proposal, Write, WriteSet};
 pub use replica::{Answer, Replica};
-pub use streams::{Admission, Sequence, Streams};
+pub use streams::{Admission, Streams};

@@ -4,10 +4,9 @@ use batchkv_protocol::limits::FRAME_OVERHEAD_BYTES_MAX;
 pub use batchkv_protocol::limits::{
     ADDRESS_BYTES_MAX, KEY_BYTES_MAX, OPERATIONS_PER_GROUP_MAX, PARTITIONS_MAX, SERVERS_MAX,
 };
+pub use batchkv_protocol::options::VERSION_BYTES;
 use std::time::Duration;
 
-/// Bytes of the version behind each stored value.
-pub const VERSION_BYTES: usize = size_of::<u64>();
 /// Longest value of a cluster, in bytes: with its version it is as long as an engine's longest.
 pub const VALUE_BYTES_MAX: usize = batchkv_protocol::limits::VALUE_BYTES_MAX - VERSION_BYTES;
 /// Longest proposal, in bytes. The longest key and value fit.

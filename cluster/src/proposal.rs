@@ -22,9 +22,8 @@
 
 use crate::codec::{self, Malformed, RESERVE_BYTES_MAX, within};
 use crate::limits::{KEY_BYTES_MAX, OPERATIONS_PER_GROUP_MAX, PROPOSAL_BYTES_MAX, VALUE_BYTES_MAX};
-use crate::streams::Sequence;
 use ahash::HashSet;
-use batchkv_protocol::{Key, Operation};
+use batchkv_protocol::{Key, Operation, Sequence};
 use wincode::{SchemaRead, SchemaWrite};
 
 const FORMAT: u8 = 1;

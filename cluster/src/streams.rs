@@ -32,6 +32,7 @@ use crate::limits::{
     NUMBERS_AHEAD_MAX, STREAM_BYTES_MAX, STREAM_IDLE_MAX, STREAMS_BYTES_MAX, STREAMS_MAX,
 };
 use crate::outcome::{Outcome, Outcomes, Refused};
+use batchkv_protocol::Sequence;
 use std::collections::{BTreeMap, BTreeSet};
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -39,17 +40,6 @@ const FORMAT: u8 = 1;
 /// What a remembered group takes beside its outcomes, in bytes: its place in the map, the list's
 /// counters, and what the allocator adds.
 const GROUP_BYTES: usize = 64;
-
-/// Which group of which stream this is, and what its client still waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, SchemaRead, SchemaWrite)]
-pub struct Sequence {
-    /// The stream, as its opening was answered.
-    pub stream: u64,
-    /// The group's number among the stream's groups of this partition, rising from 0.
-    pub number: u64,
-    /// The lowest number that the client has no answer of, at most `number`.
-    pub floor: u64,
-}
 
 /// What is to be done with a group.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -40,6 +40,8 @@ impl Answers for Kept {
             Answer::Deleted { existed } => Owned::Other(Answer::Deleted { existed }),
             Answer::Refused(reason) => Owned::Other(Answer::Refused(reason)),
             Answer::WrongOwner(known) => Owned::Other(Answer::WrongOwner(known)),
+            Answer::Opened { stream } => Owned::Other(Answer::Opened { stream }),
+            Answer::StoredAs { version } => Owned::Other(Answer::StoredAs { version }),
         };
         let fits = self.kept.len() < self.room;
         if fits {

@@ -19,13 +19,18 @@
 //! addresses that it says are those of its last. Versions of several servers, or from before a server was started
 //! anew, have nothing to do with each other.
 //!
+//! Where [`FEATURE_CLUSTER`] is in force, groups may ask for what [`options`](crate::options) says, and who
+//! connected as an operator may send [`Control::OperatorRequest`]: each is answered with one
+//! [`Control::OperatorAnswer`], in their order. See [`operator`](crate::operator).
+//!
 //! An error frame is the last on its connection: the server closes behind it.
 
 use crate::buffer::SendBuffer;
-use crate::frame::{LENGTH_BYTES, Malformed};
+use crate::frame::{LENGTH_BYTES, Malformed, TAG_OPERATOR_REQUEST};
 use crate::hello::{ClientHello, OperatorHello, PeerHello, ServerHello};
-use crate::limits::{self, ADDRESS_BYTES_MAX, FRAME_BYTES, SERVERS_MAX};
+use crate::limits::{self, ADDRESS_BYTES_MAX, FRAME_BYTES, FRAME_BYTES_MAX, SERVERS_MAX};
 use crate::map::{Ownership, PartitionMap};
+use crate::operator::{OperatorAnswer, OperatorRequest};
 use wincode::config::{Config, Configuration};
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -42,6 +47,8 @@ pub const FEATURE_REFERENCES: u64 = 2;
 pub const FEATURE_SERVER_TIME: u64 = 4;
 /// The server may send [`Control::Map`].
 pub const FEATURE_MAP: u64 = 8;
+/// The server is a member of a cluster: it takes groups with [options](crate::options), and what operators ask.
+pub const FEATURE_CLUSTER: u64 = 16;
 
 /// Operations by kind and outcome, over a connection's or a server's whole life.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, SchemaRead, SchemaWrite)]
@@ -148,7 +155,7 @@ pub struct ErrorFrame {
     pub text: String,
 }
 
-/// A frame that is no request and no answer.
+/// A frame that is no request and no answer to one.
 #[derive(Debug, Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]
 pub enum Control {
     /// See [`ClientHello`].
@@ -176,19 +183,25 @@ pub enum Control {
     /// See [`MapFrame`].
     #[wincode(tag = 12)]
     Map(MapFrame),
+    /// See [`OperatorRequest`].
+    #[wincode(tag = 14)]
+    OperatorRequest(OperatorRequest),
+    /// See [`OperatorAnswer`].
+    #[wincode(tag = 15)]
+    OperatorAnswer(OperatorAnswer),
 }
 
-/// bincode's `standard()`; a forged count reserves at most a frame's worth of memory.
-fn standard() -> impl Config {
+/// bincode's `standard()`; a forged count reserves at most `RESERVE_BYTES`.
+fn standard<const RESERVE_BYTES: usize>() -> impl Config {
     Configuration::default()
         .with_varint_encoding()
-        .with_preallocation_size_limit::<FRAME_BYTES>()
+        .with_preallocation_size_limit::<RESERVE_BYTES>()
 }
 
 impl Control {
     /// Appends the frame to what waits in `out`.
     pub fn write(&self, out: &mut SendBuffer) {
-        let body = wincode::config::serialize(self, standard())
+        let body = wincode::config::serialize(self, standard::<{ usize::MAX }>())
             .expect("control values have no encoding that fails");
         let frame_start = out.begin_frame(LENGTH_BYTES + body.len());
         out.put(&body);
@@ -198,15 +211,21 @@ impl Control {
     /// Decodes a body of kind [`Control`](crate::frame::Kind::Control).
     ///
     /// # Errors
-    /// When the body is not exactly one such value, an error's text is too long, or a map cannot be.
+    /// When the body is not exactly one such value, a text is too long, or a map or a status cannot be.
     pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
-        let control =
-            wincode::config::deserialize_exact(body, standard()).map_err(|_| Malformed::Control)?;
+        let decoded = match body.first() {
+            Some(&tag) if tag >= TAG_OPERATOR_REQUEST => {
+                wincode::config::deserialize_exact(body, standard::<FRAME_BYTES_MAX>())
+            }
+            _ => wincode::config::deserialize_exact(body, standard::<FRAME_BYTES>()),
+        };
+        let control = decoded.map_err(|_| Malformed::Control)?;
         match &control {
             Self::Error(error) if error.text.len() > limits::ERROR_TEXT_BYTES_MAX => {
                 Err(Malformed::Control)
             }
             Self::Map(map) => map.check().map(|()| control),
+            Self::OperatorAnswer(answer) => answer.check().map(|()| control),
             _ => Ok(control),
         }
     }

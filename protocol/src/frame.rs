@@ -9,11 +9,14 @@
 //!     7 StatusRequest   8 Status                                                    see `control`
 //!     9 TimedAnswer                                                                 see `answer`
 //!    10 PeerHello   11 OperatorHello   12 Map                                       see `hello`, `control`
+//!    13 FreshAnswer                                                                 see `answer`
+//!    14 OperatorRequest   15 OperatorAnswer                                         see `operator`
 //! ```
 //!
 //! A body that is not used up to its last byte is malformed. A frame longer than
 //! [`REQUEST_FRAME_BYTES`](crate::limits::REQUEST_FRAME_BYTES) must hold exactly one operation, one
-//! longer than [`FRAME_BYTES`](crate::limits::FRAME_BYTES) exactly one answer, or a map.
+//! longer than [`FRAME_BYTES`](crate::limits::FRAME_BYTES) exactly one answer, or a map, or an answer to an
+//! operator.
 
 use crate::limits::FRAME_BYTES_MAX;
 
@@ -27,11 +30,14 @@ const TAG_STATUS: u8 = 8;
 pub(crate) const TAG_TIMED_ANSWER: u8 = 9;
 const TAG_PEER_HELLO: u8 = 10;
 const TAG_MAP: u8 = 12;
+pub(crate) const TAG_FRESH_ANSWER: u8 = 13;
+pub(crate) const TAG_OPERATOR_REQUEST: u8 = 14;
+const TAG_OPERATOR_ANSWER: u8 = 15;
 
 /// What a body is, by its tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Hello, counters, status, map or error: decode with [`Control::decode`](crate::Control::decode).
+    /// Hello, counters, status, map, error, or what an operator asks and is told: decode with [`Control::decode`](crate::Control::decode).
     Control,
     /// Operations: parse with [`RequestFrame::parse`](crate::RequestFrame::parse).
     Request,
@@ -89,11 +95,14 @@ pub enum Malformed {
 pub fn kind(body: &[u8]) -> Result<Kind, Malformed> {
     match body.first() {
         None => Err(Malformed::Truncated("tag")),
-        Some(0..TAG_REQUEST | TAG_STATUS_REQUEST..=TAG_STATUS | TAG_PEER_HELLO..=TAG_MAP) => {
-            Ok(Kind::Control)
-        }
+        Some(
+            0..TAG_REQUEST
+            | TAG_STATUS_REQUEST..=TAG_STATUS
+            | TAG_PEER_HELLO..=TAG_MAP
+            | TAG_OPERATOR_REQUEST..=TAG_OPERATOR_ANSWER,
+        ) => Ok(Kind::Control),
         Some(&TAG_REQUEST) => Ok(Kind::Request),
-        Some(&(TAG_ANSWER | TAG_TIMED_ANSWER)) => Ok(Kind::Answer),
+        Some(&(TAG_ANSWER | TAG_TIMED_ANSWER | TAG_FRESH_ANSWER)) => Ok(Kind::Answer),
         Some(&tag) => Err(Malformed::Unknown {
             what: "frame tag",
             value: u64::from(tag),

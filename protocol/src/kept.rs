@@ -1,11 +1,12 @@
 //! Answers that outlive their execution: kept as bytes, handed on to a frame when its time comes.
 
-use crate::answer::{Answer, Position, Refusal};
+use crate::answer::{Answer, Position, Refusal, VERSION_MISMATCH};
 use crate::answers::Answers;
 use crate::limits::VALUE_BYTES_MAX;
 use crate::map::Ownership;
 
 const RECORD_BYTES: usize = size_of::<u64>();
+const NUMBER_BYTES: usize = size_of::<u64>();
 const OWNER_BYTES: usize = size_of::<u32>();
 const OWNERSHIP_BYTES: usize = OWNER_BYTES + size_of::<u64>();
 const _: () = assert!(size_of::<Entry>() == 16 && VALUE_BYTES_MAX <= u32::MAX as usize);
@@ -43,9 +44,14 @@ enum Kind {
     Deleted {
         existed: bool,
     },
-    Refused(Refusal),
+    /// The reason's code; of a version that does not match, the version found.
+    Refused(u8),
     /// Owner, then epoch.
     WrongOwner,
+    /// The stream.
+    Opened,
+    /// The version.
+    StoredAs,
 }
 
 /// A state of [`KeptAnswers`] to go back to.
@@ -144,6 +150,7 @@ impl Kind {
                 has_record,
             } => value_bytes as usize + usize::from(has_record) * RECORD_BYTES,
             Self::WrongOwner => OWNERSHIP_BYTES,
+            Self::Opened | Self::StoredAs | Self::Refused(VERSION_MISMATCH) => NUMBER_BYTES,
             Self::Missing | Self::Stored | Self::Deleted { .. } | Self::Refused(_) => 0,
         }
     }
@@ -164,11 +171,27 @@ impl Entry {
             Kind::Missing => Answer::Missing,
             Kind::Stored => Answer::Stored,
             Kind::Deleted { existed } => Answer::Deleted { existed },
-            Kind::Refused(reason) => Answer::Refused(reason),
+            Kind::Refused(code) => {
+                let reason = Refusal::of(code, read_number(bytes));
+                Answer::Refused(reason.expect("the code of a reason"))
+            }
+            Kind::Opened => Answer::Opened {
+                stream: read_number(bytes),
+            },
+            Kind::StoredAs => Answer::StoredAs {
+                version: read_number(bytes),
+            },
             Kind::WrongOwner => Answer::WrongOwner(read_ownership(bytes)),
         };
         answers.answer(self.position, answer)
     }
+}
+
+/// The number that stands there, if there is any.
+fn read_number(bytes: &[u8]) -> u64 {
+    bytes
+        .first_chunk()
+        .map_or(0, |number| u64::from_le_bytes(*number))
 }
 
 fn read_ownership(bytes: &[u8]) -> Ownership {
@@ -205,16 +228,24 @@ impl Answers for KeptAnswers {
             Answer::Missing => Kind::Missing,
             Answer::Stored => Kind::Stored,
             Answer::Deleted { existed } => Kind::Deleted { existed },
-            Answer::Refused(reason) => Kind::Refused(reason),
+            Answer::Refused(reason) => Kind::Refused(reason.code()),
             Answer::WrongOwner(_) => Kind::WrongOwner,
+            Answer::Opened { .. } => Kind::Opened,
+            Answer::StoredAs { .. } => Kind::StoredAs,
         };
         let Some(room) = self.push(position, kind, OWNERSHIP_BYTES - kind.bytes()) else {
             return false;
         };
-        if let Answer::WrongOwner(known) = answer {
-            let (owner, epoch) = room.split_at_mut(OWNER_BYTES);
-            owner.copy_from_slice(&known.owner.to_le_bytes());
-            epoch.copy_from_slice(&known.epoch.to_le_bytes());
+        match answer {
+            Answer::WrongOwner(known) => {
+                let (owner, epoch) = room.split_at_mut(OWNER_BYTES);
+                owner.copy_from_slice(&known.owner.to_le_bytes());
+                epoch.copy_from_slice(&known.epoch.to_le_bytes());
+            }
+            Answer::Refused(Refusal::VersionMismatch { found: number })
+            | Answer::Opened { stream: number }
+            | Answer::StoredAs { version: number } => room.copy_from_slice(&number.to_le_bytes()),
+            _ => {}
         }
         true
     }

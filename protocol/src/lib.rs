@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Where to start: [`frame`] (how bytes are cut into frames, and the tags), [`request`] and
-//! [`answer`] (the data path, encoded and decoded by hand), [`mod@hello`] (who connects), [`control`] (counters,
-//! status, maps, errors), [`mod@placement`], [`map`] and [`live`] (which server a key lives on, and how that
+//! [`answer`] (the data path, encoded and decoded by hand), [`options`] (what groups ask of a cluster),
+//! [`mod@hello`] (who connects), [`control`] (counters, status, maps, errors), [`operator`], [`mod@placement`], [`map`] and [`live`] (which server a key lives on, and how that
 //! changes), [`limits`] (every bound, in one file).
 //!
 //! Every frame's body is one value in the format of bincode 2's `standard()` configuration; the
@@ -28,12 +28,14 @@ pub mod key;
 pub mod limits;
 pub mod live;
 pub mod map;
+pub mod operator;
+pub mod options;
 pub mod placement;
 pub mod request;
 mod seen;
 mod wire;
 
-pub use answer::{Answer, AnswerFrame, AnswerWriter, Position, References, Refusal};
+pub use answer::{Answer, AnswerFrame, AnswerWriter, Freshness, Position, References, Refusal};
 pub use answers::Answers;
 pub use buffer::{ReceiveBuffer, SendBuffer};
 pub use control::{Control, Counters, ErrorFrame, MapFrame, ServerAddress, Status};
@@ -43,6 +45,8 @@ pub use kept::{KeptAnswers, KeptCursor};
 pub use key::Key;
 pub use live::LiveMap;
 pub use map::{MapError, Ownership, PartitionMap, Partitioning};
+pub use operator::{ClusterStatus, OperatorAnswer, OperatorRequest};
+pub use options::{Ack, GroupOptions, Sequence};
 pub use placement::placement;
 pub use request::{Operation, RequestCursor, RequestFrame, RequestWriter};
 pub use seen::Seen;

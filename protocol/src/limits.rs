@@ -15,7 +15,7 @@ pub const FRAME_BYTES: usize = 64 << 10;
 /// each peer that is late in reading its answers.
 pub const REQUEST_FRAME_BYTES: usize = 16 << 10;
 /// Room for all that stands around one operation or answer in its frame.
-pub const FRAME_OVERHEAD_BYTES_MAX: usize = 64;
+pub const FRAME_OVERHEAD_BYTES_MAX: usize = 96;
 /// Longest frame: one operation with the longest key and value, standing alone.
 pub const FRAME_BYTES_MAX: usize = KEY_BYTES_MAX + VALUE_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX;
 
@@ -23,6 +23,8 @@ pub const FRAME_BYTES_MAX: usize = KEY_BYTES_MAX + VALUE_BYTES_MAX + FRAME_OVERH
 pub const OPERATIONS_PER_REQUEST_MAX: usize = 1 << 16;
 /// Most groups in one request, over all its frames: as many as operations.
 pub const GROUPS_PER_REQUEST_MAX: usize = OPERATIONS_PER_REQUEST_MAX;
+/// What stands in place of an operation in a group that opens a stream, in bytes: as short as an operation can be.
+pub const OPENING_BYTES: usize = 3;
 /// Most operations in one group, and most answers in one piece of a group: their counts have 16 bits.
 pub const OPERATIONS_PER_GROUP_MAX: usize = u16::MAX as usize;
 /// Most requests that a connection may have begun and not finished sending.
@@ -40,6 +42,9 @@ pub const SERVERS_MAX: u32 = 1024;
 pub const EPOCH_MAX: u64 = u64::MAX >> SERVERS_MAX.ilog2();
 /// Longest address of a server, `host:port`, in bytes: a host's name has at most 253.
 pub const ADDRESS_BYTES_MAX: usize = 259;
+
+/// Most members of a partition that an operator is told of: replicas that are wanted, and those that are being added.
+pub const MEMBERS_MAX: usize = 16;
 
 /// Longest text in an error frame, in bytes.
 pub const ERROR_TEXT_BYTES_MAX: usize = 512;

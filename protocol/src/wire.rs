@@ -133,6 +133,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// An integer of 8 bytes.
+    pub(crate) fn number(&mut self, what: &'static str) -> Result<u64, Malformed> {
+        Ok(u64::from_le_bytes(self.array(what)?))
+    }
+
     /// A variable-length integer of at most `max`.
     #[inline(always)]
     pub(crate) fn count(&mut self, max: usize, what: &'static str) -> Result<usize, Malformed> {

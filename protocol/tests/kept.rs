@@ -15,7 +15,7 @@ type Owned = (u8, usize, Option<u64>, bool);
 static CONTENT: [u8; 70_000] = [7; 70_000];
 
 fn owned() -> impl Strategy<Value = Owned> {
-    (0..9_u8, 0..300_usize, any::<Option<u64>>(), any::<bool>())
+    (0..12_u8, 0..300_usize, any::<Option<u64>>(), any::<bool>())
 }
 
 fn answer(kind: u8, number: usize) -> Answer<'static> {
@@ -29,6 +29,15 @@ fn answer(kind: u8, number: usize) -> Answer<'static> {
             epoch: u64::MAX - number as u64,
         }),
         6 if number == 0 => Answer::Value(&CONTENT),
+        9 => Answer::Refused(Refusal::VersionMismatch {
+            found: number as u64,
+        }),
+        10 => Answer::Opened {
+            stream: u64::MAX - number as u64,
+        },
+        11 => Answer::StoredAs {
+            version: number as u64,
+        },
         _ => Answer::Value(&CONTENT[..number]),
     }
 }
@@ -103,7 +112,7 @@ proptest! {
                 prop_assert_eq!((kept.len(), kept.bytes()), before);
                 // Where a status has no room, no other has.
                 if !matches!(answer(owned.0, owned.1), Answer::Value(_)) {
-                    prop_assert!((0..6).all(|kind| !give(&mut kept, number, (kind, 1, None, false))));
+                    prop_assert!((0..6).chain(9..12).all(|kind| !give(&mut kept, number, (kind, 1, None, false))));
                 }
                 return Ok(());
             }

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use batchkv_protocol::options;
 use batchkv_protocol::request::GroupHeader;
 use batchkv_protocol::{
     Answer, Answers, Counters, Malformed, Operation, Ownership, Refusal, RequestCursor,
@@ -155,13 +156,22 @@ impl<E: Engine> Immediate<E> {
 #[must_use]
 pub fn owner_check(group: &GroupHeader, known: Option<Ownership>, server_index: u32) -> Ruling {
     if group.flags != 0 {
-        return Ruling::Refused(Answer::Refused(Refusal::UnknownFlag));
+        return Ruling::Refused(Answer::Refused(no_options(group.flags)));
     }
     match known {
         Some(known) if known.owner != server_index || known.epoch != group.epoch => {
             Ruling::Refused(Answer::WrongOwner(known))
         }
         _ => Ruling::Now,
+    }
+}
+
+/// Why a server outside a cluster takes no group with such flags.
+#[cold]
+fn no_options(flags: u8) -> Refusal {
+    match options::are_known(flags) {
+        true => Refusal::NoCluster,
+        false => Refusal::UnknownFlag,
     }
 }
 

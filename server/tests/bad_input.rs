@@ -14,7 +14,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use batchkv_protocol::limits::{OPERATIONS_PER_REQUEST_MAX, VALUE_BYTES_MAX};
-use batchkv_protocol::{Answer, Control, PartitionMap, RequestWriter, SendBuffer};
+use batchkv_protocol::{Answer, Control, PartitionMap, Refusal, RequestWriter, SendBuffer};
 use common::{Answered, Peer, Server, framed, hello};
 
 const MISSING: Answered = Answered::Other(Answer::Missing);
@@ -180,19 +180,18 @@ fn a_key_in_the_wrong_group_spoils_its_whole_frame() {
 }
 
 #[test]
-fn an_unknown_flag_refuses_its_group_only() {
+fn a_flag_refuses_its_group_only() {
     beside_a_good_client(&[], |server| {
         let mut peer = Peer::greeted(server.address);
-        let mut body = one_get();
-        body[7] = 1;
-        peer.send(&framed(&body));
-        let answer = peer.answers(1).remove(0);
-        assert!(
-            matches!(answer, Answered::Other(Answer::Refused(_))),
-            "{answer:?}"
-        );
+        for (flag, reason) in [(128, Refusal::UnknownFlag), (4, Refusal::NoCluster)] {
+            let mut body = one_get();
+            body[7] = flag;
+            peer.send(&framed(&body));
+            let refused = Answered::Other(Answer::Refused(reason));
+            assert_eq!(peer.answers(1), [refused]);
+        }
         assert_eq!(peer.get(b"k"), MISSING);
-        assert_eq!(peer.counters().refused, 1);
+        assert_eq!(peer.counters().refused, 2);
     });
 }
 

@@ -230,7 +230,10 @@ impl Answers for Kept {
             Answer::Missing => Found::Missing,
             Answer::Stored => Found::Stored,
             Answer::Deleted { existed } => Found::Deleted { existed },
-            Answer::Refused(_) | Answer::WrongOwner(_) => Found::Refused,
+            Answer::Refused(_)
+            | Answer::WrongOwner(_)
+            | Answer::Opened { .. }
+            | Answer::StoredAs { .. } => Found::Refused,
         });
         true
     }

@@ -30,7 +30,8 @@ use self::image::Images;
 use crate::codec::Malformed;
 use crate::outcome::{Outcomes, Refused};
 use crate::proposal::{Proposal, Write};
-use crate::streams::{Admission, Sequence, Streams};
+use crate::streams::{Admission, Streams};
+use batchkv_protocol::Sequence;
 use batchkv_store::Engine;
 use std::sync::Arc;
 

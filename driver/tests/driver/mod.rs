@@ -222,10 +222,11 @@ fn count(answer: Answer<'_>, counters: &mut Counters) {
             counters.hits += 1;
         }
         Answer::Missing => counters.gets += 1,
-        Answer::Stored => counters.puts += 1,
+        Answer::Stored | Answer::StoredAs { .. } => counters.puts += 1,
         Answer::Deleted { .. } => counters.deletes += 1,
         Answer::Refused(_) => counters.refused += 1,
         Answer::WrongOwner(_) => counters.wrong_owner += 1,
+        Answer::Opened { .. } => {}
     }
 }
 

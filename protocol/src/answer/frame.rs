@@ -1,10 +1,10 @@
 //! Frames of answers as they are read.
 
 use super::{
-    Answer, Position, Refusal, TAG_DELETED, TAG_MISSING, TAG_REFERENCE, TAG_REFUSED, TAG_STORED,
-    TAG_VALUE, TAG_WRONG_OWNER,
+    Answer, Freshness, Position, TAG_DELETED, TAG_MISSING, TAG_OPENED, TAG_REFERENCE, TAG_REFUSED,
+    TAG_STORED, TAG_STORED_AS, TAG_VALUE, TAG_WRONG_OWNER, refusal,
 };
-use crate::frame::{Malformed, TAG_ANSWER, TAG_TIMED_ANSWER, within};
+use crate::frame::{Malformed, TAG_ANSWER, TAG_FRESH_ANSWER, TAG_TIMED_ANSWER, within};
 use crate::limits::{
     FRAME_BYTES, GROUPS_PER_REQUEST_MAX, OPERATIONS_PER_GROUP_MAX, VALUE_BYTES_MAX,
 };
@@ -23,6 +23,8 @@ pub struct AnswerFrame<'a> {
     pub references: References,
     /// How long the server took, where it tells.
     pub server_time: Option<Duration>,
+    /// How fresh the answers are, where the server tells.
+    pub freshness: Option<Freshness>,
     pieces_left: u16,
     answers_left: u16,
     reader: Reader<'a>,
@@ -71,19 +73,25 @@ impl<'a> AnswerFrame<'a> {
     /// When the body is no answer or ends inside its header.
     pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader { bytes: body, at: 0 };
-        let timed = body.first() == Some(&TAG_TIMED_ANSWER);
-        let tag = if timed { TAG_TIMED_ANSWER } else { TAG_ANSWER };
-        let (id, last, pieces_left) = reader.header(tag, "piece count")?;
-        let server_time = match timed {
-            true => Some(reader.array("server time")?),
-            false => None,
+        let tag = match body.first() {
+            Some(&tag @ (TAG_TIMED_ANSWER | TAG_FRESH_ANSWER)) => tag,
+            _ => TAG_ANSWER,
         };
-        let server_time = server_time.map(|nanos| Duration::from_nanos(u64::from_le_bytes(nanos)));
+        let (id, last, pieces_left) = reader.header(tag, "piece count")?;
+        let server_time = match tag {
+            TAG_ANSWER => None,
+            _ => Some(Duration::from_nanos(reader.number("server time")?)),
+        };
+        let freshness = match tag {
+            TAG_FRESH_ANSWER => Some(read_freshness(&mut reader)?),
+            _ => None,
+        };
         Ok(Self {
             id,
             last,
             references: References::default(),
             server_time,
+            freshness,
             pieces_left,
             answers_left: 0,
             reader,
@@ -140,12 +148,18 @@ impl<'a> AnswerFrame<'a> {
             TAG_DELETED => Answer::Deleted {
                 existed: self.reader.flag("existed mark")?,
             },
-            TAG_REFUSED => Answer::Refused(read_refusal(&mut self.reader)?),
+            TAG_REFUSED => Answer::Refused(refusal::read(&mut self.reader)?),
             TAG_WRONG_OWNER => Answer::WrongOwner(Ownership {
                 owner: self.reader.count(u32::MAX as usize, "owner")? as u32,
                 epoch: self.reader.varint("epoch")?,
             }),
             TAG_REFERENCE => Answer::Value(self.read_reference()?),
+            TAG_OPENED => Answer::Opened {
+                stream: self.reader.varint("stream")?,
+            },
+            TAG_STORED_AS => Answer::StoredAs {
+                version: self.reader.varint("version")?,
+            },
             tag => {
                 return Err(Malformed::Unknown {
                     what: "answer tag",
@@ -183,13 +197,11 @@ impl<'a> AnswerFrame<'a> {
     }
 }
 
-fn read_refusal(reader: &mut Reader<'_>) -> Result<Refusal, Malformed> {
-    match reader.byte("refusal reason")? {
-        0 => Ok(Refusal::OutOfMemory),
-        1 => Ok(Refusal::UnknownFlag),
-        reason => Err(Malformed::Unknown {
-            what: "refusal reason",
-            value: u64::from(reason),
-        }),
-    }
+#[cold]
+fn read_freshness(reader: &mut Reader<'_>) -> Result<Freshness, Malformed> {
+    Ok(Freshness {
+        entry: reader.number("entry")?,
+        behind: reader.number("entries behind")?,
+        heard: Duration::from_nanos(reader.number("time since the leader was heard")?),
+    })
 }

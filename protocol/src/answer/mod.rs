@@ -7,11 +7,15 @@
 //!         | 1                    missing: the get found nothing
 //!         | 2                    stored
 //!         | 3 existed: 0 or 1    deleted, with or without effect
-//!         | 4 reason: 1 byte     refused, certainly not applied
+//!         | 4 reason: 1 byte     refused; behind reason 9 stands the version found, see [`Refusal`]
 //!         | 5 owner epoch        wrong owner, certainly not applied
 //!         | 6 distance           the get's value: that of the answer whose first byte is `distance`
 //!                                bytes before this one's, in the same frame and with tag 0
+//!         | 7 stream             the stream is open under this name
+//!         | 8 version            stored, as this version of the record
 //! ```
+//!
+//! Tags 7 and 8 answer groups that [ask](crate::options) to open a stream, and for versions.
 //!
 //! `group` is the group's number in its request, `first` the first answered operation's in that
 //! group, both from 0. `last` stands on the frame that holds a request's last answer to be sent.
@@ -29,13 +33,26 @@
 //!
 //! The server's time begins when the request frame's last byte was read from the socket, and ends when
 //! the answer frame was finished.
+//!
+//! Answers to a group that asks for the flag *any* come in frames that hold nothing of other groups, and
+//! tell how fresh they are:
+//!
+//! ```text
+//! FreshAnswer := tag 13 | request id | last | pieces: 2 bytes | server time: 8 bytes | entry: 8 bytes
+//!                       | behind: 8 bytes | heard: 8 bytes | piece ...
+//! ```
+//!
+//! Their server's time is 0 where that feature is not in force; the rest is [`Freshness`].
 
 mod frame;
+mod refusal;
 
 pub use frame::{AnswerFrame, Piece, References};
+pub use refusal::Refusal;
+pub(crate) use refusal::VERSION_MISMATCH;
 
 use crate::buffer::SendBuffer;
-use crate::frame::{LENGTH_BYTES, TAG_ANSWER, TAG_TIMED_ANSWER};
+use crate::frame::{LENGTH_BYTES, TAG_ANSWER, TAG_FRESH_ANSWER, TAG_TIMED_ANSWER};
 use crate::limits::{FRAME_BYTES, OPERATIONS_PER_GROUP_MAX, VALUE_BYTES_MAX};
 use crate::map::Ownership;
 use crate::seen::Seen;
@@ -49,6 +66,8 @@ const TAG_DELETED: u8 = 3;
 const TAG_REFUSED: u8 = 4;
 const TAG_WRONG_OWNER: u8 = 5;
 const TAG_REFERENCE: u8 = 6;
+const TAG_OPENED: u8 = 7;
+const TAG_STORED_AS: u8 = 8;
 
 const PIECES_BYTES: usize = 2;
 const SERVER_TIME_BYTES: usize = 8;
@@ -57,18 +76,6 @@ const PIECE_HEADER_BYTES_MAX: usize = 5 + 3 + 2;
 const STATUS_BYTES_MAX: usize = 1 + 5 + VARINT_BYTES_MAX;
 /// Longest reference: a frame of several answers has distances of 16 bits.
 const REFERENCE_BYTES_MAX: usize = 1 + 3;
-
-/// Why an operation was refused; it was certainly not applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[repr(u8)]
-pub enum Refusal {
-    /// The put needs more memory than the server may use.
-    #[error("the server's memory limit is reached")]
-    OutOfMemory = 0,
-    /// The group has a flag set that this server does not know.
-    #[error("the group has a flag that the server does not know")]
-    UnknownFlag = 1,
-}
 
 /// What became of one operation; a value borrows from the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +95,27 @@ pub enum Answer<'a> {
     Refused(Refusal),
     /// Not applied: the partition belongs to another server, as this one knows.
     WrongOwner(Ownership),
+    /// The stream is open.
+    Opened {
+        /// The name that its groups give, see [`Sequence`](crate::options::Sequence).
+        stream: u64,
+    },
+    /// The put took effect, in a group that asks for versions.
+    StoredAs {
+        /// The record's version.
+        version: u64,
+    },
+}
+
+/// As of when a group was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freshness {
+    /// Index of the partition's last entry that the replica had applied.
+    pub entry: u64,
+    /// Entries that it knew to be agreed on and had not applied.
+    pub behind: u64,
+    /// Time since it last heard of its leader: that long ago it was as fresh as it knew of; 0 on the leader.
+    pub heard: Duration,
 }
 
 /// Which operation of its request an answer belongs to.
@@ -183,21 +211,37 @@ impl<'a> AnswerWriter<'a> {
     /// Makes the frame one that tells the server's time: to be called before the first answer.
     #[must_use]
     pub fn timed(mut self) -> Self {
-        debug_assert!(self.is_empty());
-        let tag_at = self.frame_start + LENGTH_BYTES;
-        self.out.patch(tag_at, &[TAG_TIMED_ANSWER]);
+        self.begin_as(TAG_TIMED_ANSWER);
         self.out.put(&[0; SERVER_TIME_BYTES]);
         self.state.filled = self.out.filled;
         self
     }
 
-    /// Tells how long the server took, in a frame that is [`timed`](Self::timed).
+    /// Makes the frame one that tells the server's time, and how fresh its answers are, which are all of one
+    /// group: to be called before the first answer, in place of [`timed`](Self::timed).
+    #[must_use]
+    pub fn fresh(mut self, freshness: Freshness) -> Self {
+        self.begin_as(TAG_FRESH_ANSWER);
+        self.out.put(&[0; SERVER_TIME_BYTES]);
+        self.out.put(&freshness.entry.to_le_bytes());
+        self.out.put(&freshness.behind.to_le_bytes());
+        self.out.put(&nanos(freshness.heard).to_le_bytes());
+        self.state.filled = self.out.filled;
+        self
+    }
+
+    fn begin_as(&mut self, tag: u8) {
+        debug_assert!(
+            self.is_empty() && self.out.bytes[self.frame_start + LENGTH_BYTES] == TAG_ANSWER
+        );
+        self.out.patch(self.frame_start + LENGTH_BYTES, &[tag]);
+    }
+
+    /// Tells how long the server took, in a frame that is [`timed`](Self::timed) or [`fresh`](Self::fresh).
     pub fn took(&mut self, server_time: Duration) {
-        let tag_at = self.frame_start + LENGTH_BYTES;
-        debug_assert_eq!(self.out.bytes[tag_at], TAG_TIMED_ANSWER);
-        let nanos = u64::try_from(server_time.as_nanos()).unwrap_or(u64::MAX);
+        debug_assert_ne!(self.out.bytes[self.frame_start + LENGTH_BYTES], TAG_ANSWER);
         let time_at = self.pieces_at + PIECES_BYTES;
-        self.out.patch(time_at, &nanos.to_le_bytes());
+        self.out.patch(time_at, &nanos(server_time).to_le_bytes());
     }
 
     /// Whether no answer has been written yet.
@@ -284,7 +328,15 @@ impl<'a> AnswerWriter<'a> {
             Answer::Value(_) | Answer::Missing => put2(bytes, at, TAG_MISSING, None),
             Answer::Stored => put2(bytes, at, TAG_STORED, None),
             Answer::Deleted { existed } => put2(bytes, at, TAG_DELETED, Some(existed.into())),
-            Answer::Refused(reason) => put2(bytes, at, TAG_REFUSED, Some(reason as u8)),
+            Answer::Refused(reason) => {
+                let at = put2(bytes, at, TAG_REFUSED, Some(reason.code()));
+                match reason {
+                    Refusal::VersionMismatch { found } => crate::wire::put_varint(bytes, at, found),
+                    _ => at,
+                }
+            }
+            Answer::Opened { stream: number } => put_number(bytes, at, TAG_OPENED, number),
+            Answer::StoredAs { version: number } => put_number(bytes, at, TAG_STORED_AS, number),
             Answer::WrongOwner(known) => {
                 let at = put2(bytes, at, TAG_WRONG_OWNER, None);
                 let at = crate::wire::put_varint(bytes, at, known.owner.into());
@@ -352,6 +404,16 @@ impl<'a> AnswerWriter<'a> {
                 .patch(self.state.count_at, &self.state.answers.to_le_bytes());
         }
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cold]
+fn put_number(bytes: &mut [u8], at: usize, tag: u8, number: u64) -> usize {
+    bytes[at] = tag;
+    crate::wire::put_varint(bytes, at + 1, number)
 }
 
 /// Writes a tag and at most one byte more.

@@ -294,6 +294,8 @@ fn own(answer: Answer<'_>) -> Answered {
         Answer::Deleted { existed } => Answered::Other(Answer::Deleted { existed }),
         Answer::Refused(reason) => Answered::Other(Answer::Refused(reason)),
         Answer::WrongOwner(known) => Answered::Other(Answer::WrongOwner(known)),
+        Answer::Opened { stream } => Answered::Other(Answer::Opened { stream }),
+        Answer::StoredAs { version } => Answered::Other(Answer::StoredAs { version }),
     }
 }
 

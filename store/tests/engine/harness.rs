@@ -101,7 +101,7 @@ fn read_frame(body: &[u8]) -> Vec<Answered> {
                 Answer::Stored => Answered::Stored,
                 Answer::Deleted { existed } => Answered::Deleted { existed },
                 Answer::Refused(reason) => Answered::Refused(reason),
-                Answer::WrongOwner(_) => panic!("an engine knows no owners"),
+                other => panic!("no engine answers {other:?}"),
             });
         }
     }

@@ -94,7 +94,10 @@ impl Exchange for Request {
             }
             Answer::Stored => self.take_stored(index, step),
             Answer::Deleted { .. } => self.take_deleted(index, step),
-            Answer::Refused(_) | Answer::WrongOwner(_) => self.take_refusal(index, step, answer),
+            Answer::Refused(_)
+            | Answer::WrongOwner(_)
+            | Answer::Opened { .. }
+            | Answer::StoredAs { .. } => self.take_refusal(index, step, answer),
         }
         Ok(())
     }
