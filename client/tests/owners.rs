@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 const PARTITIONS: u32 = 16;
 /// What a test that hangs is ended behind.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 struct Running {
     address: String,

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const PARTITION: u32 = 1;
 /// Nothing here takes as long; a test that waits longer fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 type Machine = PartitionMachine<Partitioned>;
 
