@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use batchkv_telemetry::sample::unix_time;
+use batchkv_telemetry::sample::unix_time_at;
 use serde::{Deserialize, Serialize};
 
 /// Readings for one comparison.
@@ -31,19 +31,11 @@ pub(crate) struct Offset {
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        let reading = || {
-            let started = Instant::now();
-            let started_unix_secs = unix_time().as_secs_f64();
-            let clock = Self {
-                started,
-                started_unix_secs,
-            };
-            (started.elapsed(), clock)
-        };
-        // Whoever lost its core between the two readings is late.
-        let readings = std::iter::repeat_with(reading).take(READINGS);
-        let closest = readings.min_by_key(|(took, _)| *took);
-        closest.expect("there are several readings").1
+        let started = Instant::now();
+        Self {
+            started,
+            started_unix_secs: unix_time_at(started).as_secs_f64(),
+        }
     }
 
     /// How far the system's clock has come from this one, forward or back: seconds by which it was set
@@ -225,6 +217,10 @@ mod tests {
             clock.at(clock.started + Duration::from_secs(3)),
         ];
         assert_eq!(after - before, 5.0);
+        for secs in [before, after] {
+            let again = clock.at(clock.instant(secs));
+            assert!((again - secs).abs() < 1e-6, "{again} {secs}");
+        }
         let [before, after] = [
             clock.unix_nanos(clock.started - Duration::from_nanos(2)),
             clock.unix_nanos(clock.started + Duration::from_nanos(3)),

@@ -18,14 +18,29 @@ use batchkv_cli::screen;
 use batchkv_server::Observer;
 use batchkv_server::stats::Snapshot;
 use batchkv_telemetry::sample::unix_time;
-use batchkv_telemetry::{Sampler, Series};
+use batchkv_telemetry::{Sampler, Series, table};
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// Time for the totals to be written when the server has stopped.
 const TOTALS_TIME: Duration = Duration::from_secs(5);
 
-const CSV_HEADER: &str = "unix_time,uptime_secs,gets,hits,puts,deletes,refused,wrong_owner,frames,connections,\
-                          bytes_received,bytes_sent,records,memory_bytes,service_nanos";
+const CSV_COLUMNS: [&str; 15] = [
+    "unix_time",
+    "uptime_secs",
+    "gets",
+    "hits",
+    "puts",
+    "deletes",
+    "refused",
+    "wrong_owner",
+    "frames",
+    "connections",
+    "bytes_received",
+    "bytes_sent",
+    "records",
+    "memory_bytes",
+    "service_nanos",
+];
 
 /// Prints a complaint of this program.
 pub(crate) fn complain(text: impl std::fmt::Display) {
@@ -101,7 +116,7 @@ impl Report {
         stats_file: Option<&Path>,
         resources_file: Option<&Path>,
     ) -> anyhow::Result<Self> {
-        let stats = |path| create_csv("--stats-file", path, &format!("{CSV_HEADER}\n"));
+        let stats = |path| create_csv("--stats-file", path, &CSV_COLUMNS);
         let csv = stats_file.map(stats).transpose()?;
         let resources = resources_file.map(Resources::create).transpose()?;
         let now = Instant::now();
@@ -216,11 +231,10 @@ impl Report {
 
     fn row(&mut self, now: &Snapshot) {
         self.resources.write(Resources::row);
+        let times = [unix_time(), self.started.elapsed()];
+        let times = times.map(|time| format!("{:.3}", time.as_secs_f64()));
         let counters = now.counters;
-        let row = format!(
-            "{:.3},{:.3},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
-            unix_time().as_secs_f64(),
-            self.started.elapsed().as_secs_f64(),
+        let counts = [
             counters.gets,
             counters.hits,
             counters.puts,
@@ -233,7 +247,12 @@ impl Report {
             now.bytes_sent,
             now.usage.records,
             now.usage.memory_bytes,
-            now.service.nanos
+            now.service.nanos,
+        ];
+        let row = table::line(
+            times
+                .into_iter()
+                .chain(counts.map(|count| count.to_string())),
         );
         self.csv.write(|csv| Ok(csv.write_all(row.as_bytes())?));
     }
@@ -262,7 +281,7 @@ impl Resources {
     fn create(path: &Path) -> anyhow::Result<Self> {
         let columns = Sampler::columns().context("the kernel's counters cannot be read")?;
         let mut resources = Self {
-            csv: create_csv("--resources-file", path, &Series::header(&columns))?,
+            csv: create_csv("--resources-file", path, &columns)?,
             sampler: Sampler::default(),
         };
         resources.row()?;
@@ -276,10 +295,14 @@ impl Resources {
     }
 }
 
-fn create_csv(flag: &str, path: &Path, header: &str) -> anyhow::Result<File> {
+fn create_csv<C: std::fmt::Display>(
+    flag: &str,
+    path: &Path,
+    columns: &[C],
+) -> anyhow::Result<File> {
     let create = || {
         let mut csv = File::create(path)?;
-        csv.write_all(header.as_bytes())?;
+        csv.write_all(table::line(columns).as_bytes())?;
         io::Result::Ok(csv)
     };
     create().with_context(|| format!("cannot write {flag} {}", path.display()))

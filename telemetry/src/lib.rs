@@ -5,12 +5,13 @@
 //! ```
 //!
 //! [`sample`] reads the kernel's counters (Linux), [`series`] is pure: rows of numbers, their file, and
-//! what grew between two moments. [`metrics`] serves a program's figures to Prometheus.
+//! what grew between two moments, [`table`] how such a file is written and read. [`metrics`] serves a program's figures to Prometheus.
 #![forbid(unsafe_code)]
 
 pub mod metrics;
 pub mod sample;
 pub mod series;
+pub mod table;
 
 pub use sample::{Sampler, machine, threads_cpu};
 pub use series::{Series, Usage};

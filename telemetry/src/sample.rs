@@ -132,12 +132,21 @@ pub fn machine() -> u64 {
 /// Since 1970, by a clock that never jumps: the machine's at the first call, then a steady one's.
 #[must_use]
 pub fn unix_time() -> Duration {
+    unix_time_at(Instant::now())
+}
+
+/// [`unix_time`] at an instant of this process.
+#[must_use]
+pub fn unix_time_at(instant: Instant) -> Duration {
     static FIRST: OnceLock<(Instant, Duration)> = OnceLock::new();
     let (first, unix) = FIRST.get_or_init(|| {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH);
         (Instant::now(), unix.unwrap_or_default())
     });
-    *unix + first.elapsed()
+    match instant.checked_duration_since(*first) {
+        Some(after) => *unix + after,
+        None => unix.saturating_sub(*first - instant),
+    }
 }
 
 /// User, system, softirq and steal time of one core, or of all.

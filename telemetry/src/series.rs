@@ -7,9 +7,9 @@
 //! The two memory columns are of the moment; every other column counts up, so that a row more or less
 //! changes no sum. The first four CPU times are of all cores together.
 
-use std::fmt::Write;
-
 use serde::{Deserialize, Serialize};
+
+use crate::table;
 
 /// The columns before those of each core.
 pub(crate) const COLUMNS: [&str; 16] = [
@@ -98,29 +98,18 @@ impl Series {
         self.rows.push(row);
     }
 
-    /// The file's first line, with its end.
-    #[must_use]
-    pub fn header(columns: &[String]) -> String {
-        columns.join(",") + "\n"
-    }
-
     /// A line of the file, with its end.
     #[must_use]
     pub fn line(row: &[f64]) -> String {
-        let mut text = String::new();
-        for (place, number) in row.iter().enumerate() {
-            let comma = if place == 0 { "" } else { "," };
-            // Milliseconds of time; writing to a string cannot fail.
-            let _ = write!(text, "{comma}{}", (number * 1e3).round() / 1e3);
-        }
-        text + "\n"
+        // Milliseconds of time.
+        table::line(row.iter().map(|number| (number * 1e3).round() / 1e3))
     }
 
     /// The whole file.
     #[must_use]
     pub fn to_csv(&self) -> String {
         let lines = self.rows.iter().map(|row| Self::line(row));
-        std::iter::once(Self::header(&self.columns))
+        std::iter::once(table::line(&self.columns))
             .chain(lines)
             .collect()
     }
@@ -131,18 +120,16 @@ impl Series {
     /// # Errors
     /// What is wrong and in which line.
     pub fn from_csv(text: &str) -> Result<Self, String> {
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        let mut lines = whole.lines();
+        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+        let mut lines = table::lines(whole)?.into_iter();
         let header = lines.next().unwrap_or_default();
-        if !header.starts_with(&COLUMNS.join(",")) {
-            return Err(format!(
-                "its first line does not begin with {}",
-                COLUMNS.join(",")
-            ));
+        if !header.iter().take(COLUMNS.len()).eq(COLUMNS) {
+            let columns = COLUMNS.join(",");
+            return Err(format!("its first line does not begin with {columns}"));
         }
-        let mut series = Self::new(header.split(',').map(str::to_owned).collect());
+        let mut series = Self::new(header.iter().map(str::to_owned).collect());
         for (number, line) in (2..).zip(lines) {
-            let row: Result<Vec<f64>, _> = line.split(',').map(str::parse).collect();
+            let row: Result<Vec<f64>, _> = line.iter().map(str::parse).collect();
             let row = row.ok().filter(|row| row.len() == series.columns.len());
             series.push(row.ok_or_else(|| format!("line {number} has not a number a column"))?);
         }

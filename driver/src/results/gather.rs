@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use batchkv_telemetry::Series as Samples;
+use batchkv_telemetry::{Series as Samples, table};
 
 use crate::measured::counts::Kinds;
 use crate::results::Results;
@@ -139,12 +139,11 @@ pub(super) fn number_in(name: &str) -> u64 {
 
 /// What a server executed, from the last row of its statistics.
 fn served(csv: &str) -> Result<Kinds, String> {
-    let whole = csv.strip_suffix('\n').ok_or("its last line is cut off")?;
-    let mut lines = whole.lines();
-    let header: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
-    let last: Vec<&str> = lines.last().ok_or("it has no row")?.split(',').collect();
+    let lines = table::lines(csv)?;
+    let (header, rows) = lines.split_first().ok_or("it has no line")?;
+    let last = rows.last().ok_or("it has no row")?;
     let column = |name: &str| {
-        let at = header.iter().position(|column| *column == name);
+        let at = header.iter().position(|column| column == name);
         let field = last.get(at.ok_or_else(|| format!("it has no column {name}"))?);
         field
             .and_then(|field| field.parse().ok())

@@ -7,10 +7,31 @@
 //! `second` and `unix_time` are those of `throughput.csv`. Cores are busy ones on average over the second,
 //! of `cores`; bytes, packets, segments sent again and context switches are counts of the second.
 
-use std::fmt::Write;
-
-use batchkv_telemetry::{Series, Usage};
+use batchkv_telemetry::{Series, Usage, table};
 use serde::{Deserialize, Serialize};
+
+const COLUMNS: [&str; 20] = [
+    "second",
+    "unix_time",
+    "node",
+    "role",
+    "cores",
+    "user_cores",
+    "system_cores",
+    "softirq_cores",
+    "steal_cores",
+    "busiest_core",
+    "memory_used_bytes",
+    "process_memory_bytes",
+    "received_bytes",
+    "sent_bytes",
+    "received_packets",
+    "sent_packets",
+    "retransmissions",
+    "context_switches",
+    "link_use",
+    "run",
+];
 
 /// What a node does in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,38 +81,28 @@ impl NodeSeries {
 
 /// The table of all nodes; seconds that a node's samples do not reach are left out.
 pub(crate) fn to_csv(nodes: &[NodeSeries], start_unix_time: f64, secs: u64, stamp: &str) -> String {
-    let mut text = String::from(
-        "second,unix_time,node,role,cores,user_cores,system_cores,softirq_cores,steal_cores,\
-         busiest_core,memory_used_bytes,process_memory_bytes,received_bytes,sent_bytes,\
-         received_packets,sent_packets,retransmissions,context_switches,link_use,run\n",
-    );
+    let mut text = table::line(COLUMNS);
     for node in nodes {
         for second in 1..=secs {
             let end = start_unix_time + second as f64;
             if let Some(usage) = node.samples.usage(end - 1.0, end) {
-                row(&mut text, (second, end), node, &usage, stamp);
+                text += &table::line(fields((second, end), node, &usage, stamp));
             }
         }
     }
     text
 }
 
-fn row(
-    text: &mut String,
+fn fields(
     (second, end): (u64, f64),
     node: &NodeSeries,
     usage: &Usage,
     stamp: &str,
-) {
+) -> impl Iterator<Item = String> {
     let role = match node.role {
         Role::Client => "client",
         Role::Server => "server",
     };
-    let _ = write!(
-        text,
-        "{second},{end:.3},{},{role},{}",
-        node.name, usage.cores
-    );
     let cores = [
         usage.user_cores,
         usage.system_cores,
@@ -99,9 +110,6 @@ fn row(
         usage.steal_cores,
         usage.busiest_core,
     ];
-    for cores in cores {
-        let _ = write!(text, ",{cores:.3}");
-    }
     let counts = [
         usage.memory_used_bytes,
         usage.process_memory_bytes,
@@ -112,14 +120,20 @@ fn row(
         usage.retransmissions,
         usage.context_switches,
     ];
-    for count in counts {
-        let _ = write!(text, ",{count:.0}");
-    }
-    let _ = writeln!(text, ",{:.3},{stamp}", usage.link_use);
+    let front = [second.to_string(), format!("{end:.3}"), node.name.clone()];
+    let back = [format!("{:.3}", usage.link_use), stamp.to_owned()];
+    front
+        .into_iter()
+        .chain([role.to_owned(), usage.cores.to_string()])
+        .chain(cores.map(|cores| format!("{cores:.3}")))
+        .chain(counts.map(|count| format!("{count:.0}")))
+        .chain(back)
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     /// A node of two cores, one of them busy in user mode, with samples every second from 0 to `secs`

@@ -7,7 +7,8 @@
 //! The row of `second` s (from 1) covers the second that ends s seconds after the window's start;
 //! `unix_time` is that end; `run` says whose it is. `reads + writes = ops = server_0_ops + server_1_ops + ...`.
 
-use std::fmt::Write;
+use batchkv_telemetry::table;
+use csv::StringRecord;
 
 const COLUMNS: [&str; 8] = [
     "second",
@@ -19,6 +20,8 @@ const COLUMNS: [&str; 8] = [
     "errors",
     "run",
 ];
+/// Where `run` stands.
+const STAMP_COLUMN: usize = COLUMNS.len() - 1;
 
 /// The rows of the window, one a second, without gap from second 1.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -48,6 +51,25 @@ impl Row {
         self.reads + self.writes
     }
 
+    /// The fields of its line.
+    fn fields(&self, second: u64, stamp: &str) -> impl Iterator<Item = String> {
+        let counts = [
+            self.ops(),
+            self.reads,
+            self.writes,
+            self.misses,
+            self.errors,
+        ];
+        let front = [second.to_string(), format!("{:.3}", self.unix_time)];
+        let counts = counts.map(|count| count.to_string());
+        let servers = self.server_ops.iter().map(u64::to_string);
+        front
+            .into_iter()
+            .chain(counts)
+            .chain([stamp.to_owned()])
+            .chain(servers)
+    }
+
     /// Adds another client's counts of the same second.
     pub(crate) fn add(&mut self, other: &Self) {
         self.reads += other.reads;
@@ -70,30 +92,11 @@ impl Series {
 
     /// The text, of the run and client that `stamp` names.
     pub(crate) fn to_csv(&self, stamp: &str) -> String {
-        let mut text = COLUMNS.join(",");
-        for server in 0..self.servers {
-            let _ = write!(text, ",server_{server}_ops");
-        }
-        text.push('\n');
-        for (second, row) in (1..).zip(&self.rows) {
-            let (ops, unix_time) = (row.ops(), row.unix_time);
-            let Row {
-                reads,
-                writes,
-                misses,
-                errors,
-                ..
-            } = row;
-            let _ = write!(
-                text,
-                "{second},{unix_time:.3},{ops},{reads},{writes},{misses},{errors},{stamp}"
-            );
-            for ops in &row.server_ops {
-                let _ = write!(text, ",{ops}");
-            }
-            text.push('\n');
-        }
-        text
+        let servers = (0..self.servers).map(|server| format!("server_{server}_ops"));
+        let header = COLUMNS.map(str::to_owned).into_iter().chain(servers);
+        let rows = (1..).zip(&self.rows);
+        let rows = rows.map(|(second, row)| table::line(row.fields(second, stamp)));
+        table::line(header) + &rows.collect::<String>()
     }
 
     /// Reads [`to_csv`](Self::to_csv)'s text.
@@ -101,14 +104,11 @@ impl Series {
     /// # Errors
     /// What is wrong and in which line.
     pub(crate) fn from_csv(text: &str) -> Result<Self, String> {
-        let whole = text.strip_suffix('\n').ok_or("its last line is cut off")?;
-        let mut lines = whole.lines();
-        let header: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
-        if header.get(..COLUMNS.len()) != Some(&COLUMNS[..]) {
-            return Err(format!(
-                "its first line does not begin with {}",
-                COLUMNS.join(",")
-            ));
+        let lines = table::lines(text)?;
+        let (header, lines) = lines.split_first().ok_or("it has no line")?;
+        if !header.iter().take(COLUMNS.len()).eq(COLUMNS) {
+            let columns = COLUMNS.join(",");
+            return Err(format!("its first line does not begin with {columns}"));
         }
         let servers = header.len() - COLUMNS.len();
         let rows = (1..).zip(lines).map(|(second, line)| {
@@ -124,21 +124,17 @@ impl Series {
 
 /// The stamp that all rows have.
 pub(crate) fn stamp(text: &str) -> Option<String> {
-    let of = |line: &str| line.split(',').nth(COLUMNS.len() - 1).map(str::to_owned);
-    let mut stamps = text.lines().skip(1).map(of);
+    let lines = table::lines(text).ok()?;
+    let mut stamps = lines.iter().skip(1).map(|line| line.get(STAMP_COLUMN));
     let first = stamps.next()??;
     stamps
-        .all(|stamp| stamp.as_ref() == Some(&first))
-        .then_some(first)
+        .all(|stamp| stamp == Some(first))
+        .then(|| first.to_owned())
 }
 
-fn parse_row(line: &str, second: u64, servers: usize) -> Option<Row> {
-    let mut fields: Vec<&str> = line.split(',').collect();
-    if fields.len() < COLUMNS.len() {
-        return None;
-    }
-    fields.remove(COLUMNS.len() - 1);
-    let mut fields = fields.into_iter();
+fn parse_row(line: &StringRecord, second: u64, servers: usize) -> Option<Row> {
+    let fields = line.iter().enumerate();
+    let mut fields = fields.filter_map(|(at, field)| (at != STAMP_COLUMN).then_some(field));
     let seconds_fit = fields.next()?.parse() == Ok(second);
     let unix_time = fields.next()?.parse().ok()?;
     let counts: Vec<u64> = fields.map(str::parse).collect::<Result<_, _>>().ok()?;
