@@ -30,7 +30,6 @@ pub mod law;
 pub mod load;
 pub mod mix;
 pub mod permutation;
-mod prefetch;
 pub mod presence;
 pub mod random;
 pub mod share;

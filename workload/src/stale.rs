@@ -22,7 +22,6 @@
 use std::collections::VecDeque;
 
 use crate::hash;
-use crate::prefetch::prefetch;
 use crate::values::Stamp;
 
 /// Records below this have a word each, so that every one is watched.
@@ -147,31 +146,19 @@ impl Witness {
         }
     }
 
-    /// A get of `record` will be sent soon: its word is asked for, so that it is in the cache then.
+    /// Gets of these records are about to be sent; what is added to `floors` is to be kept until their answers.
     #[inline]
-    pub fn expect(&self, record: u64) {
+    pub fn reads_sent(&self, records: impl Iterator<Item = u64>, floors: &mut Vec<Floor>) {
         match &self.words {
-            Words::Each(words) => {
-                if let Some(word) = words.get(record as usize) {
-                    prefetch(word);
-                }
-            }
-            Words::Places(places, _) => prefetch(&places[place_of(record).0]),
-        }
-    }
-
-    /// A get of `record` is about to be sent; the result is to be kept until its answer.
-    #[inline]
-    pub fn read_sent(&self, record: u64) -> Floor {
-        match &self.words {
-            Words::Each(words) => Floor(words.get(record as usize).copied().unwrap_or(0)),
-            Words::Places(places, _) => {
+            Words::Each(words) => floors.extend(records.map(|record| {
+                let word = words.get(record as usize);
+                Floor(word.copied().unwrap_or(0))
+            })),
+            Words::Places(places, _) => floors.extend(records.map(|record| {
                 let (place, name) = place_of(record);
-                match places[place] {
-                    word if word >> 32 == name => Floor(word as u32),
-                    _ => Floor(0),
-                }
-            }
+                let word = places[place];
+                Floor(if word >> 32 == name { word as u32 } else { 0 })
+            })),
         }
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Frame {
     /// Steps up to its end.
     pub(crate) end: usize,
     pub(crate) written: Instant,
+    /// What is kept of its writes until they are acknowledged.
+    pub(crate) write_floor: Floor,
 }
 
 /// The memory of a request, used again and again: an ended one leaves it to the next.
@@ -27,8 +29,10 @@ pub(crate) struct Frame {
 pub(crate) struct RequestMemory {
     /// In send order: those of one partition stand together, in the order in which they were asked.
     pub(crate) steps: Vec<Step>,
-    /// Of each step that was sent what is kept until its answer: of a get what it may not return.
+    /// Where the request's gets are watched, of each step that was sent what a get of its record may not return.
     pub(crate) floors: Vec<Floor>,
+    /// Records whose writes were acknowledged since the last frame's end, and their floors.
+    pub(crate) acknowledged: Vec<(u64, Floor)>,
     /// Where records are deleted, of each step that was sent whether its record is there.
     pub(crate) certainties: Vec<Certainty>,
     /// Ordered by index.
@@ -50,6 +54,7 @@ impl RequestMemory {
     pub(crate) fn clear(&mut self) {
         self.steps.clear();
         self.floors.clear();
+        self.acknowledged.clear();
         self.certainties.clear();
         self.notes.clear();
         self.frames.clear();

@@ -25,7 +25,7 @@ use crate::measured::latency::{Latencies, LatencyPart, Way};
 /// A frame's operations are told in groups that span this part of their latency.
 const GROUPS_IN_TOTAL: u64 = 100;
 /// And this part of the longest fill.
-const GROUPS_IN_FILL: u64 = 64;
+const GROUPS_IN_FILL: u64 = 32;
 
 /// A request on its way.
 pub(crate) struct Request {
@@ -43,10 +43,16 @@ pub(crate) struct Request {
     server_time: Option<Duration>,
     /// What was answered since the last frame's end.
     gain: Gain,
-    /// What was answered at all.
+    /// What was answered at all, of gets up to the last frame's end.
     answered: Kinds,
     /// Present once a write was sent.
     ticket: Option<Ticket>,
+    /// What is kept of the writes of the frame that is being written, once it has one.
+    write_floor: Option<Floor>,
+    /// Whether its gets are compared with the worker's own writes.
+    is_watched: bool,
+    /// The partition that was written last, and its epoch: read once a group.
+    group: Option<(u32, u64)>,
 }
 
 impl Request {
@@ -60,6 +66,7 @@ impl Request {
         schedule_begin: Option<Instant>,
     ) -> Self {
         let sending = worker.sending();
+        let is_watched = worker.watches(memory.steps.len());
         Self {
             worker,
             lane,
@@ -72,16 +79,32 @@ impl Request {
             gain: Gain::default(),
             answered: Kinds::default(),
             ticket: None,
+            write_floor: None,
+            is_watched,
+            group: None,
+        }
+    }
+
+    #[inline]
+    fn epoch(&mut self, partition: u32) -> u64 {
+        match self.group {
+            Some((open, epoch)) if open == partition => epoch,
+            _ => {
+                let epoch = self.worker.epoch(partition);
+                self.group = Some((partition, epoch));
+                epoch
+            }
         }
     }
 
     /// Takes note of a write that is sent with this sequence.
     #[inline]
     fn write_sent(&mut self, index: usize, record: u64, sequence: u64) {
-        let mut witness = self.worker.witness.borrow_mut();
-        self.ticket.get_or_insert_with(|| witness.begin(sequence));
-        self.memory.floors.push(witness.write_sent(sequence));
-        drop(witness);
+        if self.write_floor.is_none() {
+            let mut witness = self.worker.witness.borrow_mut();
+            self.ticket.get_or_insert_with(|| witness.begin(sequence));
+            self.write_floor = Some(witness.write_sent(sequence));
+        }
         if let Some(recorder) = &self.worker.recorder
             && recorder.borrow().is_recorded(record)
         {
@@ -119,15 +142,14 @@ impl Request {
         };
         let (partition, record) = (step.partition(), step.record());
         let value_bytes = worker.value_bytes(record, stamp);
-        let epoch = worker.epoch(partition);
+        let epoch = self.epoch(partition);
         let Some(room) = frame.put(partition, epoch, wire_key(key), value_bytes) else {
             return false;
         };
         values::write(key.hash(), stamp, room);
-        worker.wrote(key.as_bytes().len() + value_bytes);
-        match step.kind() {
-            StepKind::Load => self.memory.floors.push(Floor::default()),
-            _ => self.write_sent(index, record, stamp.sequence),
+        self.worker.wrote(key.as_bytes().len() + value_bytes);
+        if step.kind() != StepKind::Load {
+            self.write_sent(index, record, stamp.sequence);
         }
         if let Some(presence) = &self.worker.presence {
             self.memory.certainties.push(presence.put_sent(record));
@@ -152,18 +174,16 @@ impl Request {
     #[inline]
     fn take_value(&mut self, index: usize, step: Step, value: &[u8]) {
         self.gain.counts.hits += 1;
-        self.answered.hits += 1;
         self.worker.read(value.len());
         if !self.worker.verify {
             return;
         }
-        self.gain.checks.verified += 1;
         let record = step.record();
         let mut key = KeyBuf::default();
         step.set_key(self.worker.key_style, &mut key);
         match values::check(key.hash(), value) {
             Ok(Some(stamp)) => {
-                self.check_stale(self.memory.floors[index], record, stamp);
+                self.check_stale(self.floor(index), record, stamp);
                 self.record(index, record, Deed::Read(Some(stamp.into())));
             }
             Ok(None) => {}
@@ -208,6 +228,7 @@ impl Request {
         self.record(index, record, Deed::Read(None));
     }
 
+    #[inline]
     fn floor(&self, index: usize) -> Floor {
         self.memory.floors.get(index).copied().unwrap_or_default()
     }
@@ -264,10 +285,19 @@ impl Request {
         }
     }
 
+    /// Remembers an acknowledged write or delete until the frame's end, where all are told together.
     #[inline]
-    fn write_acknowledged(&self, index: usize, record: u64) {
+    fn write_acknowledged(&mut self, index: usize, record: u64) {
+        let frames = &self.memory.frames;
+        let frame = frames[frames.partition_point(|frame| frame.end <= index)];
+        self.memory.acknowledged.push((record, frame.write_floor));
+    }
+
+    fn tell_acknowledged(&mut self) {
         let mut witness = self.worker.witness.borrow_mut();
-        witness.write_acknowledged(record, self.memory.floors[index]);
+        for (record, floor) in self.memory.acknowledged.drain(..) {
+            witness.write_acknowledged(record, floor);
+        }
     }
 
     #[inline]

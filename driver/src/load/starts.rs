@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// Most spans of a batch, an even number; of more, neighbours are joined.
-const SPANS_MAX: usize = 64;
+const SPANS_MAX: usize = 32;
 /// Groups of operations with the same start that a batch is told in, at most.
 const GROUPS_MAX: u64 = 128;
 

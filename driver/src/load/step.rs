@@ -46,6 +46,19 @@ pub(crate) struct Step {
 
 const RECORD_BITS: u32 = 48;
 const PARTITION_BITS: u32 = 12;
+/// By their numbers; only [`Step::new`] makes steps, so those behind the last never occur. A table, because a
+/// match of so many arms becomes a jump that is hard to predict.
+const KINDS: [StepKind; 1 << (64 - RECORD_BITS - PARTITION_BITS)] = {
+    use StepKind::{Delete, Get, Insert, Load, ModifyGet, ModifyPut, Update};
+    let mut kinds = [Load; 16];
+    let known = [Get, Update, Insert, ModifyGet, ModifyPut, Delete, Load];
+    let mut number = 0;
+    while number < known.len() {
+        kinds[known[number] as usize] = known[number];
+        number += 1;
+    }
+    kinds
+};
 const _: () = {
     assert!(batchkv_protocol::limits::PARTITIONS_MAX as u64 <= 1 << PARTITION_BITS);
     assert!(batchkv_workload::spec::RECORDS_MAX < 1 << (RECORD_BITS - 1));
@@ -91,16 +104,7 @@ impl Step {
 
     #[inline]
     pub(crate) fn kind(self) -> StepKind {
-        // Only `new` makes steps, so no other number occurs.
-        match self.packed >> (RECORD_BITS + PARTITION_BITS) {
-            0 => StepKind::Get,
-            1 => StepKind::Update,
-            2 => StepKind::Insert,
-            3 => StepKind::ModifyGet,
-            4 => StepKind::ModifyPut,
-            5 => StepKind::Delete,
-            _ => StepKind::Load,
-        }
+        KINDS[(self.packed >> (RECORD_BITS + PARTITION_BITS)) as usize]
     }
 }
 

@@ -12,6 +12,7 @@ use batchkv_client::error::{ConnectionError, Loss};
 use batchkv_client::group::Grouping;
 use batchkv_client::routes::Routes;
 use batchkv_protocol::{Answer, Ownership};
+use batchkv_workload::random::Random;
 use batchkv_workload::{Inserts, KeyBuf, KeyStyle, Kind, Presence, Spec, Stamp, Witness, Writer};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -25,6 +26,14 @@ use crate::load::tally::{Stage, Tally};
 use crate::measured::counts::Kinds;
 use crate::measured::interval::Volume;
 use crate::screen::grouped;
+
+/// Of large requests one in so many is watched, drawn by the run's seed: what is known of a record lies outside
+/// the cache.
+const WATCHED_ONE_IN: u64 = 2;
+/// Requests of fewer operations are all watched.
+const WATCHED_ALL_BELOW: usize = 256;
+/// Names the random stream that draws them.
+const WATCH_STREAM: u64 = 0x7761_7463;
 
 /// One worker.
 pub(crate) struct Worker {
@@ -44,6 +53,8 @@ pub(crate) struct Worker {
     /// Names its values, with the run.
     pub(crate) writer_number: u16,
     pub(crate) witness: RefCell<Witness>,
+    /// Which requests are watched.
+    watch: RefCell<Random>,
     /// The client's, where records are deleted and nobody else deletes.
     pub(crate) presence: Option<Arc<Presence>>,
     /// Whether records are deleted.
@@ -99,6 +110,7 @@ impl Worker {
             writer: RefCell::new(Writer::new(run, writer)),
             writer_number: writer,
             witness: RefCell::new(Witness::new(config.spec.records())),
+            watch: RefCell::new(Random::new(&[config.seed, WATCH_STREAM, writer.into()])),
             presence,
             deletes: config.spec.mix().share(Kind::Delete) > 0.0,
             recorder: recorder(config).map(RefCell::new),
@@ -195,6 +207,13 @@ impl Worker {
             batch,
             queued: Instant::now(),
         }
+    }
+
+    /// Whether the gets of a request of so many operations are compared with the worker's own writes.
+    pub(crate) fn watches(&self, operations: usize) -> bool {
+        operations < WATCHED_ALL_BELOW
+            || self.is_reading_back()
+            || self.watch.borrow_mut().below(WATCHED_ONE_IN) == 0
     }
 
     /// The value of this worker's write with that sequence.

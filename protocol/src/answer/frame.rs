@@ -143,8 +143,17 @@ impl<'a> AnswerFrame<'a> {
                 let value_bytes = self.reader.count(VALUE_BYTES_MAX, "value length")?;
                 Answer::Value(self.reader.slice(value_bytes, "value")?)
             }
-            TAG_MISSING => Answer::Missing,
             TAG_STORED => Answer::Stored,
+            tag => self.rarer_answer(tag)?,
+        };
+        Ok(Some(answer))
+    }
+
+    /// Apart, so that values and stored puts are told by a comparison each.
+    #[inline(never)]
+    fn rarer_answer(&mut self, tag: u8) -> Result<Answer<'a>, Malformed> {
+        Ok(match tag {
+            TAG_MISSING => Answer::Missing,
             TAG_DELETED => Answer::Deleted {
                 existed: self.reader.flag("existed mark")?,
             },
@@ -166,8 +175,7 @@ impl<'a> AnswerFrame<'a> {
                     value: u64::from(tag),
                 });
             }
-        };
-        Ok(Some(answer))
+        })
     }
 
     /// The value that the reference whose tag was just read leads to.

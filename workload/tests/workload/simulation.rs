@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use crate::stale::read_sent;
 use batchkv_workload::random::Random;
 use batchkv_workload::{Floor, Stamp, Ticket, Witness};
 
@@ -84,7 +85,7 @@ impl Simulation {
                 Ask::Put(stamp, ticket, floor)
             }
             40..42 => Ask::Delete(witness.begin(sequence), witness.write_sent(sequence)),
-            _ => Ask::Get(witness.read_sent(record)),
+            _ => Ask::Get(read_sent(witness, record)),
         };
         self.sequences[worker] = sequence;
         self.in_flight.push(InFlight {

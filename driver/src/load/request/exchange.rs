@@ -1,38 +1,18 @@
 //! A request as the client library drives it: it is written, answered and ended.
 
 use std::mem;
-use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use batchkv_client::exchange::{Exchange, Lost};
-use batchkv_client::kind::{OperationKind, WrongKind};
+use batchkv_client::kind::WrongKind;
 use batchkv_protocol::{Answer, RequestWriter};
-use batchkv_workload::{Floor, KeyBuf};
+use batchkv_workload::KeyBuf;
 
 use super::Request;
-use crate::load::memory::{Frame, RequestMemory};
+use crate::load::memory::Frame;
 use crate::load::step::{StepKind, wire_key};
 use crate::load::tally::Stage;
-
-/// What is known of a record is asked for so many operations before it is needed: it lies outside the cache.
-const AHEAD_OPERATIONS: usize = 32;
-
-impl Request {
-    /// Takes the floors of a frame's gets: none of it is sent yet, and none of its writes is acknowledged.
-    fn take_floors(&mut self, frame: Range<usize>) {
-        let witness = self.worker.witness.borrow();
-        let RequestMemory { steps, floors, .. } = &mut self.memory;
-        for index in frame {
-            if let Some(ahead) = steps.get(index + AHEAD_OPERATIONS) {
-                witness.expect(ahead.record());
-            }
-            if steps[index].kind().operation() == OperationKind::Get {
-                floors[index] = witness.read_sent(steps[index].record());
-            }
-        }
-    }
-}
 
 impl Exchange for Request {
     fn operations(&self) -> usize {
@@ -42,19 +22,16 @@ impl Exchange for Request {
     #[inline]
     fn write(&mut self, index: usize, frame: &mut RequestWriter<'_>) -> bool {
         let step = self.memory.steps[index];
-        let worker = &self.worker;
         let mut key = KeyBuf::default();
-        step.set_key(worker.key_style, &mut key);
+        step.set_key(self.worker.key_style, &mut key);
         let partition = step.partition();
-        let epoch = worker.epoch(partition);
+        let epoch = self.epoch(partition);
         match step.kind() {
             StepKind::Get | StepKind::ModifyGet => {
                 let fits = frame.get(partition, epoch, wire_key(&key));
                 if fits {
-                    worker.wrote(key.as_bytes().len());
-                    // Known when the frame is written.
-                    self.memory.floors.push(Floor::default());
-                    if let Some(presence) = &worker.presence {
+                    self.worker.wrote(key.as_bytes().len());
+                    if let Some(presence) = &self.worker.presence {
                         let certainty = presence.get_sent(step.record());
                         self.memory.certainties.push(certainty);
                     }
@@ -64,7 +41,7 @@ impl Exchange for Request {
             StepKind::Delete => {
                 let fits = frame.delete(partition, epoch, wire_key(&key));
                 if fits {
-                    worker.wrote(key.as_bytes().len());
+                    self.worker.wrote(key.as_bytes().len());
                     self.delete_sent(index, step.record());
                 }
                 fits
@@ -77,27 +54,34 @@ impl Exchange for Request {
     fn answer(&mut self, index: usize, answer: Answer<'_>) -> Result<(), WrongKind> {
         let step = self.memory.steps[index];
         let kind = step.kind();
-        kind.operation().check(&answer)?;
         if self.schedule_begin.is_some() {
             self.memory.fresh.push(index as u32);
         }
         match answer {
             Answer::Value(value) => {
-                self.answered.gets += 1;
+                kind.operation().check(&answer)?;
                 self.gain.counts.reads += u64::from(kind == StepKind::Get);
                 self.take_value(index, step, value);
             }
             Answer::Missing => {
-                self.answered.gets += 1;
+                kind.operation().check(&answer)?;
                 self.gain.counts.reads += u64::from(kind == StepKind::Get);
                 self.take_missing(index, step);
             }
-            Answer::Stored => self.take_stored(index, step),
-            Answer::Deleted { .. } => self.take_deleted(index, step),
+            Answer::Stored | Answer::Deleted { .. } => {
+                kind.operation().check(&answer)?;
+                match kind {
+                    StepKind::Delete => self.take_deleted(index, step),
+                    _ => self.take_stored(index, step),
+                }
+            }
             Answer::Refused(_)
             | Answer::WrongOwner(_)
             | Answer::Opened { .. }
-            | Answer::StoredAs { .. } => self.take_refusal(index, step, answer),
+            | Answer::StoredAs { .. } => {
+                kind.operation().check(&answer)?;
+                self.take_refusal(index, step, answer);
+            }
         }
         Ok(())
     }
@@ -108,8 +92,16 @@ impl Exchange for Request {
         self.memory.frames.push(Frame {
             end,
             written: Instant::now(),
+            write_floor: self.write_floor.take().unwrap_or_default(),
         });
-        self.take_floors(before..end);
+        if self.is_watched {
+            // None of the frame is sent yet, and none of its writes is acknowledged.
+            let records = self.memory.steps[before..end]
+                .iter()
+                .map(|step| step.record());
+            let witness = self.worker.witness.borrow();
+            witness.reads_sent(records, &mut self.memory.floors);
+        }
     }
 
     fn served(&mut self, server_time: Duration) {
@@ -118,7 +110,13 @@ impl Exchange for Request {
 
     fn answered(&mut self, operations: usize) {
         let now = Instant::now();
+        self.tell_acknowledged();
         let mut gain = mem::take(&mut self.gain);
+        self.answered.gets += gain.counts.hits + gain.counts.misses;
+        self.answered.hits += gain.counts.hits;
+        if self.worker.verify {
+            gain.checks.verified = gain.counts.hits;
+        }
         if self.worker.is_reading_back() {
             gain.checks.read_back = gain.counts.hits + gain.counts.misses;
         }
