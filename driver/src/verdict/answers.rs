@@ -46,7 +46,7 @@ pub(super) fn values(facts: &Facts) -> Extent {
     }
     Extent::On(format!(
         "{} values, every one that was read; {:.1} % of these gets were sent behind an acknowledged write of the same worker \
-         to the record, with which they were compared; of {} records that workers wrote {} were read back at the end",
+         to the record, with which they were compared (of large requests one in two, drawn by the seed); of {} records that workers wrote {} were read back at the end",
         grouped(verified),
         100.0 * compared as f64 / verified as f64,
         grouped(facts.written),
