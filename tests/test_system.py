@@ -84,11 +84,11 @@ def test_course_flags_work(real: Launcher) -> None:
     ("flags", "named"),
     [
         (("--client-args", "--bogus"), "--bogus"),
-        (("--theta=-1",), "--theta -1"),
-        (("--records", "0"), "--records 0"),
-        (("--batch-size", "1000000000"), "--batch-size 1000000000"),
-        (("--workload", "E"), "--workload E"),
-        (("--client-args", "--mix read=0.5,update=0.4"), "--mix read=0.5,update=0.4"),
+        (("--theta=-1",), "'-1' for '--theta"),
+        (("--records", "0"), "'0' for '--records"),
+        (("--batch-size", "1000000000"), "'1000000000' for '--batch-size"),
+        (("--workload", "E"), "'E' for '--workload"),
+        (("--client-args", "--mix read=0.5,update=0.4"), "'read=0.5,update=0.4' for '--mix"),
         (("--server-args", "--engine none"), "--engine"),
     ],
 )
@@ -120,7 +120,7 @@ def test_repeated_answers_are_sent_once(real: Launcher) -> None:
     ("program", "content", "code", "said"),
     [
         ("client", "theta = 0.5\nno-verify = true\nhosts = ['127.0.0.1:1']", 0, ""),
-        ("client", "theta = -1", 2, "--theta -1"),
+        ("client", "theta = -1", 2, "'-1' for '--theta"),
         ("client", "thetta = 1", 2, '"thetta" is no flag of batchkv-client; allowed are hosts, '),
         ("server", "threads = 2\nengine = 'dashmap'", 0, ""),
         ("server", "server-index = 1", 2, "--server-index 1"),

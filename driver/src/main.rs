@@ -38,8 +38,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use batchkv_cli::parse_with_config;
+use command::address::Hosts;
 use command::args::{Args, Command, RunArgs};
-use command::config::{self, Config, ConfigError};
+use command::config::{Config, ConfigError};
 use command::lookup::{Lookup, look_up};
 use command::verify;
 use results::files::prepare;
@@ -65,12 +66,12 @@ fn main() -> ExitCode {
     };
     let done = match args.command {
         None => measure(&args.run),
-        Some(Command::Merge { dir, strict }) => merge_files(Path::new(&dir), strict),
+        Some(Command::Merge { dir, strict }) => merge_files(&dir, strict),
         Some(Command::Rules) => {
             show(verdict::page().trim_end().as_bytes());
             Ok(ExitCode::SUCCESS)
         }
-        Some(Command::VerifyWorkload { run, servers }) => verify_workload(&run, &servers),
+        Some(Command::VerifyWorkload { run, servers }) => verify_workload(&run, servers),
         Some(Command::Get { key, hosts }) => one(&hosts.hosts, &key, &Lookup::Get),
         Some(Command::Put { key, value, hosts }) => one(&hosts.hosts, &key, &Lookup::Put(value)),
         Some(Command::Delete { key, hosts }) => one(&hosts.hosts, &key, &Lookup::Delete),
@@ -108,8 +109,8 @@ fn measure(typed: &RunArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn verify_workload(typed: &RunArgs, servers: &Option<String>) -> anyhow::Result<ExitCode> {
-    let proof = verify::verify(&Config::new(typed)?, config::servers(servers)?)?;
+fn verify_workload(typed: &RunArgs, servers: u32) -> anyhow::Result<ExitCode> {
+    let proof = verify::verify(&Config::new(typed)?, servers)?;
     say(&proof.text);
     Ok(ExitCode::from(if proof.passed { 0 } else { FAILED }))
 }
@@ -122,9 +123,8 @@ fn merge_files(dir: &Path, strict: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(exit_code(&results, strict)))
 }
 
-fn one(hosts: &Option<String>, key: &str, lookup: &Lookup) -> anyhow::Result<ExitCode> {
-    let hosts = config::hosts(hosts.as_deref())?;
-    let found = runtime()?.block_on(look_up(&hosts, key, lookup))?;
+fn one(hosts: &Hosts, key: &str, lookup: &Lookup) -> anyhow::Result<ExitCode> {
+    let found = runtime()?.block_on(look_up(&hosts.0, key, lookup))?;
     Ok(ExitCode::from(if found { 0 } else { FAILED }))
 }
 

@@ -256,7 +256,7 @@ fn a_workload_is_proven_without_servers() {
     let (code, _, complaints) = client("verify-workload --servers 0");
     assert_eq!(code, 2);
     assert!(
-        complaints.contains("--servers 0: allowed are whole numbers from 1 to"),
+        complaints.contains("'0' for '--servers <N>': allowed are whole numbers from 1 to"),
         "{complaints}"
     );
 }
@@ -269,7 +269,7 @@ fn checking_a_command_line_needs_no_server() {
     let (code, _, complaints) = client(&format!("{nobody} --check --mix read=0.5,update=0.4"));
     assert_eq!(code, 2);
     assert!(
-        complaints.contains("--mix read=0.5,update=0.4"),
+        complaints.contains("'read=0.5,update=0.4' for '--mix"),
         "{complaints}"
     );
 }
@@ -285,7 +285,7 @@ fn an_output_that_cannot_be_written_is_refused_before_the_run() {
     let (code, text, complaints) = client(&format!("--hosts {hosts} {SMALL} --output {output}"));
     assert_eq!((code, text.as_str()), (2, ""));
     assert!(
-        complaints.contains(&format!("--output {output}")),
+        complaints.contains(&format!("'{output}' for '--output'")),
         "{complaints}"
     );
     assert_eq!(server.stop().counters.puts, 0);

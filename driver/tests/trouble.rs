@@ -220,15 +220,15 @@ fn without_a_server_the_address_is_named() {
 #[test]
 fn wrong_usage_exits_2_and_names_the_flag() {
     let lines = [
-        ("--theta -1", "--theta -1: allowed"),
-        ("-theta nan", "--theta nan: allowed"),
-        ("--records 0", "--records 0: allowed"),
+        ("--theta -1", "'-1' for '--theta <NUMBER>': allowed"),
+        ("-theta nan", "'nan' for '--theta <NUMBER>': allowed"),
+        ("--records 0", "'0' for '--records <COUNT>': allowed"),
         ("--batch-size 65537", "1 to 65536"),
         ("--mix read=0.5", "do not add up to 1"),
-        ("--hosts ,", "--hosts ,: "),
+        ("--hosts ,", "',' for '--hosts"),
         ("--bogus", "--bogus"),
         ("--secs", "--secs"),
-        ("get key --hosts nowhere", "--hosts nowhere: "),
+        ("get key --hosts nowhere", "'nowhere' for '--hosts"),
     ];
     for (line, words) in lines {
         let (code, _, complaints) = client(line);
@@ -245,7 +245,7 @@ fn hosts_that_do_not_fit_the_servers_exit_2() {
         let (code, _, complaints) = client(&format!("--hosts {hosts} {SMALL}"));
         assert_eq!(code, 2, "{complaints}");
         assert!(
-            complaints.contains(&format!("--hosts {hosts}: ")),
+            complaints.contains(&format!("'{hosts}' for '--hosts': ")),
             "{complaints}"
         );
     }

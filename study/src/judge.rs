@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::launcher::{End, Outcome};
+use crate::launcher::{End, LaunchOutcome};
 use crate::record::Record;
 use crate::results::Verdict;
 
@@ -10,7 +10,7 @@ use crate::results::Verdict;
 ///
 /// A summary that says INVALID stands, unless a server failed: then the figures are of a run that did
 /// not come to its end. Whatever else ends with an exit code other than 0 FAILED too.
-pub(crate) fn judge(outcome: &Outcome, limit_secs: f64) -> (Verdict, Option<String>) {
+pub(crate) fn judge(outcome: &LaunchOutcome, limit_secs: f64) -> (Verdict, Option<String>) {
     let status = match outcome.end {
         End::Exited(status) => status,
         End::TimedOut => return failed(format!("it was ended after its limit of {limit_secs} s")),
@@ -27,7 +27,7 @@ pub(crate) fn judge(outcome: &Outcome, limit_secs: f64) -> (Verdict, Option<Stri
 }
 
 /// What went wrong: by the run's record, or in the words for people where there is none.
-pub(crate) fn why(outcome: &Outcome) -> Option<String> {
+pub(crate) fn why(outcome: &LaunchOutcome) -> Option<String> {
     let recorded = outcome.record.as_ref().and_then(Record::reasons);
     recorded.or_else(|| outcome.complaint.clone())
 }
@@ -70,7 +70,7 @@ mod tests {
 
     #[track_caller]
     fn judged(code: i32, verdict: Option<&str>, failed: Option<Role>) -> (Verdict, Option<String>) {
-        let outcome = Outcome {
+        let outcome = LaunchOutcome {
             end: End::Exited(ExitStatus::from_raw(code << 8)),
             record: failed.map(record),
             complaint: Some("run-cluster.sh: words for people (server on x)".into()),
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn a_run_past_its_limit_failed_whatever_it_left() {
         let summary = Some(summary("VALID", 1e6));
-        let outcome = Outcome {
+        let outcome = LaunchOutcome {
             end: End::TimedOut,
             record: None,
             complaint: None,

@@ -44,7 +44,7 @@ pub(crate) enum End {
 
 /// What a run left.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct LaunchOutcome {
     pub(crate) end: End,
     /// What the launcher tells of the run; none where it came to no run.
     pub(crate) record: Option<Record>,
@@ -66,7 +66,7 @@ impl Launcher {
         lock: File,
         limit: Duration,
         stop: &mut StopSignals,
-    ) -> io::Result<Outcome> {
+    ) -> io::Result<LaunchOutcome> {
         fs::create_dir_all(logs)?;
         // What an earlier attempt left must not pass for this run's.
         remove(&logs.join("latest"))?;
@@ -74,7 +74,7 @@ impl Launcher {
         let end = watch(&mut child, limit, stop).await?;
         let words = fs::read(logs.join(COMPLAINTS)).unwrap_or_default();
         let files = logs.join(fs::read_link(logs.join("latest")).unwrap_or_default());
-        Ok(Outcome {
+        Ok(LaunchOutcome {
             end,
             record: Record::read(&files),
             complaint: complaint(&String::from_utf8_lossy(&words)),

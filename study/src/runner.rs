@@ -9,7 +9,7 @@ use crate::folder::Folder;
 use batchkv_cli::stop::StopSignals;
 
 use crate::judge::{judge, reasons, why};
-use crate::launcher::{End, Launcher, Outcome};
+use crate::launcher::{End, LaunchOutcome, Launcher};
 use crate::plan::{Definition, Run};
 use crate::progress::Progress;
 use crate::results::{FORMAT_VERSION, Row, Verdict};
@@ -121,11 +121,11 @@ async fn run_one(
 }
 
 /// Whether the launcher found fault with its flags. That is no result: it would be the same again.
-fn wrong_usage(outcome: &Outcome) -> bool {
+fn wrong_usage(outcome: &LaunchOutcome) -> bool {
     matches!(outcome.end, End::Exited(status) if status.code() == Some(2))
 }
 
-fn commit(outcome: &Outcome) -> String {
+fn commit(outcome: &LaunchOutcome) -> String {
     let commit = outcome
         .summary
         .as_ref()

@@ -1,45 +1,25 @@
-//! What was asked for, checked: no option is left open, and every default stands here.
+//! What was asked for, with no option left open, once it is known that the flags fit each other. What each takes by
+//! itself, and its default, stands in `args`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use batchkv_cli::listen::address;
-use batchkv_cli::values::{count, millis, number, whole_seconds};
-use batchkv_protocol::limits::{OPERATIONS_PER_REQUEST_MAX, REQUESTS_UNANSWERED_MAX, SERVERS_MAX};
 use batchkv_workload::{Kind, Options, Share, Spec, SpecError, WatchList};
 
+use crate::command::address::{Hosts, Place};
 use crate::command::args::RunArgs;
-use crate::command::offer::{Arrivals, Offer};
+use crate::command::offer::Offer;
 use crate::screen::counted;
 
-const HOSTS_DEFAULT: &str = "127.0.0.1:8080";
-const TASKS_DEFAULT: u32 = 128;
-const BATCH_SIZE_DEFAULT: usize = 8192;
-const WINDOW_DEFAULT: usize = 1;
-const MEASURED_SECS_DEFAULT: u64 = 30;
-const WARMUP_SECS_DEFAULT: u64 = 5;
-const SEED_DEFAULT: u64 = 1;
-const LINGER_DEFAULT: Duration = Duration::from_millis(1);
 /// Records that the closing part of a checked run is about.
 const CLOSING_RECORDS: usize = 16;
 
-const TASKS_MAX: u32 = 1 << 16;
-const THREADS_MAX: usize = 1024;
-const CONNECTIONS_MAX: usize = 1 << 16;
-const MEASURED_SECS_MAX: u64 = 86_400;
-const WARMUP_SECS_MAX: u64 = 3_600;
-/// Operations a second. A client that could do more would have 1,000 cores.
-const RATE_MAX: f64 = 1e10;
-const RATE_MIN: f64 = 0.01;
-const LINGER_MAX: Duration = Duration::from_secs(60);
-
-/// A flag whose value is not allowed.
+/// A flag whose value is not allowed, said as the reader of the command line says it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("--{flag} {value}: {allowed}")]
+#[error("invalid value '{value}' for '--{flag}': {allowed}")]
 pub(crate) struct ConfigError {
     flag: &'static str,
     value: String,
@@ -108,6 +88,7 @@ pub(crate) enum Connections {
 /// Which client of the run this one is, and where all meet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Membership {
+    /// From 0.
     pub(crate) client: u32,
     pub(crate) clients: u32,
     /// Present when there are several clients.
@@ -127,46 +108,36 @@ impl Config {
     /// # Errors
     /// The first flag whose value is not allowed.
     pub(crate) fn new(args: &RunArgs) -> Result<Self, ConfigError> {
-        let hosts = hosts(args.hosts.as_deref())?;
         let spec = spec(args)?;
-        let tasks = read("tasks", &args.tasks, TASKS_DEFAULT, count(1, TASKS_MAX))?;
-        let batch_size = batch_size(args, &spec)?;
-        let window = read(
-            "window",
-            &args.window,
-            WINDOW_DEFAULT,
-            count(1, REQUESTS_UNANSWERED_MAX),
-        )?;
+        check_batch_size(args.batch_size, &spec)?;
         let member = member(args)?;
-        let (threads, connections) = threads(args, tasks)?;
-        check_workers(&member, threads)?;
+        let (threads, connections) = threads(args)?;
+        check_workers(args.client, threads)?;
         let watch_list = watch_list(args, &spec)?.map(Arc::new);
-        let secs = (&args.secs, MEASURED_SECS_DEFAULT, MEASURED_SECS_MAX);
-        let warmup = (&args.warmup_secs, WARMUP_SECS_DEFAULT, WARMUP_SECS_MAX);
+        let Hosts(hosts) = args.servers.hosts.clone();
         Ok(Self {
             hosts,
             spec,
-            seed: read("seed", &args.seed, SEED_DEFAULT, count(0, u64::MAX))?,
-            tasks,
-            batch_size,
-            window,
-            offer: offer(args)?,
+            seed: args.seed,
+            tasks: args.tasks,
+            batch_size: args.batch_size,
+            window: args.window,
+            offer: args.rate.map(|ops_per_sec| Offer {
+                ops_per_sec,
+                arrivals: args.arrivals,
+                linger: args.linger,
+            }),
             connections,
             threads,
-            measured_secs: read("secs", secs.0, secs.1, whole_seconds(1, secs.2))?,
-            warmup_secs: read(
-                "warmup-secs",
-                warmup.0,
-                warmup.1,
-                whole_seconds(0, warmup.2),
-            )?,
+            measured_secs: args.secs,
+            warmup_secs: args.warmup_secs,
             load: !args.no_load,
             verify: !args.no_verify,
             audit: args.audit,
             dedup_answers: args.dedup_answers,
             server_time: args.server_time,
             member,
-            output: args.output.as_ref().map(PathBuf::from),
+            output: args.output.clone(),
             metrics_listen: metrics_listen(args)?,
             watch_list,
         })
@@ -265,78 +236,21 @@ impl Config {
     }
 }
 
-/// The servers' addresses from `--hosts`.
-///
-/// # Errors
-/// When one is no `HOST:PORT`, or stands there twice.
-pub(crate) fn hosts(typed: Option<&str>) -> Result<Vec<String>, ConfigError> {
-    let typed = typed.unwrap_or(HOSTS_DEFAULT);
-    let wrong = |reason: String| wrong("hosts", typed, reason);
-    let hosts: Vec<String> = typed.split(',').map(|host| host.trim().into()).collect();
-    for (i, host) in hosts.iter().enumerate() {
-        if !is_address(host) {
-            let allowed = "allowed are HOST:PORT, separated by commas, ports 1 to 65535";
-            return Err(wrong(format!("'{host}' is no address; {allowed}")));
-        }
-        if hosts[..i].contains(host) {
-            let allowed = "each server is named once, in the order of the servers' indices";
-            return Err(wrong(format!("'{host}' stands there twice; {allowed}")));
-        }
-    }
-    if hosts.len() > SERVERS_MAX as usize {
-        return Err(wrong(format!("at most {SERVERS_MAX} are allowed")));
-    }
-    Ok(hosts)
-}
-
-/// A number of servers from `--servers`.
-///
-/// # Errors
-/// When it is none.
-pub(crate) fn servers(typed: &Option<String>) -> Result<u32, ConfigError> {
-    read("servers", typed, 1, count(1, SERVERS_MAX))
-}
-
-fn is_address(text: &str) -> bool {
-    text.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
-    })
-}
-
 fn spec(args: &RunArgs) -> Result<Spec, ConfigError> {
-    let defaults = Options::default();
     let options = Options {
-        workload: of_workload("workload", &args.workload)?.unwrap_or(defaults.workload),
-        mix: of_workload("mix", &args.mix)?,
-        chooser: of_workload("chooser", &args.chooser)?,
-        theta: read("theta", &args.theta, defaults.theta, number(0.0, f64::MAX))?,
-        records: read(
-            "records",
-            &args.records,
-            defaults.records,
-            count(1, 1 << 40),
-        )?,
-        key_style: of_workload("keys", &args.keys)?.unwrap_or(defaults.key_style),
+        workload: args.workload,
+        mix: args.mix,
+        chooser: args.chooser,
+        theta: args.theta,
+        records: args.records,
+        key_style: args.keys,
         scatter: args.scatter,
-        value_sizes: of_workload("value-bytes", &args.value_bytes)?.unwrap_or(defaults.value_sizes),
+        value_sizes: args.value_bytes.clone(),
     };
-    let theta = options.theta;
     Spec::new(options).map_err(|error| match error {
         SpecError::Scatter(ref chooser) => wrong("chooser", chooser, error.to_string()),
-        _ => wrong("theta", &theta.to_string(), error.to_string()),
+        _ => wrong("theta", &args.theta.to_string(), error.to_string()),
     })
-}
-
-/// What was typed of the workload, read by its own parser.
-fn of_workload<T: FromStr<Err = SpecError>>(
-    flag: &'static str,
-    typed: &Option<String>,
-) -> Result<Option<T>, ConfigError> {
-    let Some(typed) = typed else { return Ok(None) };
-    let parsed = typed.parse();
-    parsed
-        .map(Some)
-        .map_err(|error: SpecError| wrong(flag, typed, error.to_string()))
 }
 
 fn metrics_listen(args: &RunArgs) -> Result<Option<SocketAddr>, ConfigError> {
@@ -350,11 +264,9 @@ fn metrics_listen(args: &RunArgs) -> Result<Option<SocketAddr>, ConfigError> {
 }
 
 fn watch_list(args: &RunArgs, spec: &Spec) -> Result<Option<WatchList>, ConfigError> {
-    let Some(typed) = &args.check_linearizability else {
+    let Some(share) = args.check_linearizability else {
         return Ok(None);
     };
-    let share = &args.check_linearizability;
-    let share: f64 = read("check-linearizability", share, 0.0, number(0.0, 1.0))?;
     // By the seed alone for now: whether there are such records hardly depends on it.
     let list = WatchList::new(spec, share, CLOSING_RECORDS, 0);
     let reason = if args.no_verify {
@@ -366,68 +278,25 @@ fn watch_list(args: &RunArgs, spec: &Spec) -> Result<Option<WatchList>, ConfigEr
     } else {
         return Ok(Some(list));
     };
-    Err(wrong("check-linearizability", typed, reason.into()))
+    let share = share.to_string();
+    Err(wrong("check-linearizability", &share, reason.into()))
 }
 
-fn batch_size(args: &RunArgs, spec: &Spec) -> Result<usize, ConfigError> {
-    // A read-modify-write is a get and a put in the same batch.
-    let pairs = spec.mix().share(Kind::ReadModifyWrite) > 0.0;
-    let min = if pairs { 2 } else { 1 };
-    read(
-        "batch-size",
-        &args.batch_size,
-        BATCH_SIZE_DEFAULT,
-        count(min, OPERATIONS_PER_REQUEST_MAX),
-    )
-}
-
-/// The offered load, or `None` for a closed loop.
-fn offer(args: &RunArgs) -> Result<Option<Offer>, ConfigError> {
-    if args.rate.is_none() {
-        let alone = [("arrivals", &args.arrivals), ("linger", &args.linger)];
-        let given = alone
-            .into_iter()
-            .find_map(|(flag, typed)| Some((flag, typed.as_ref()?)));
-        return match given {
-            None => Ok(None),
-            Some((flag, typed)) => Err(wrong(flag, typed, "allowed only with --rate".into())),
-        };
+/// A read-modify-write is a get and a put in the same batch.
+fn check_batch_size(batch_size: usize, spec: &Spec) -> Result<(), ConfigError> {
+    if batch_size > 1 || spec.mix().share(Kind::ReadModifyWrite) == 0.0 {
+        return Ok(());
     }
-    let ops_per_sec = read("rate", &args.rate, 0.0, number(RATE_MIN, RATE_MAX))?;
-    let arrivals = match &args.arrivals {
-        None => Arrivals::Constant,
-        Some(typed) => typed
-            .parse()
-            .map_err(|()| wrong("arrivals", typed, "allowed are constant and poisson".into()))?,
-    };
-    let span = millis(Duration::ZERO, LINGER_MAX);
-    let linger = read("linger", &args.linger, LINGER_DEFAULT, span)?;
-    Ok(Some(Offer {
-        ops_per_sec,
-        arrivals,
-        linger,
-    }))
+    let allowed = "allowed are 2 and more where a read-modify-write is two operations of a batch";
+    Err(wrong("batch-size", &batch_size.to_string(), allowed.into()))
 }
 
 fn member(args: &RunArgs) -> Result<Membership, ConfigError> {
-    let typed = args.client.as_deref().unwrap_or("0/1");
-    let allowed = "allowed is I/N, client I (from 0) of N, like 0/2 and 1/2";
-    let parts = typed
-        .split_once('/')
-        .and_then(|(client, clients)| Some((client.parse().ok()?, clients.parse().ok()?)));
-    let Some((client, clients)) = parts.filter(|(client, clients): &(u32, u32)| client < clients)
-    else {
-        return Err(wrong("client", typed, allowed.into()));
-    };
+    let Place { client, clients } = args.client;
     let barrier = args.barrier.clone().filter(|_| clients > 1);
-    if let Some(address) = &args.barrier
-        && !is_address(address)
-    {
-        return Err(wrong("barrier", address, "allowed is HOST:PORT".into()));
-    }
     if clients > 1 && barrier.is_none() {
         let reason = "several clients need --barrier HOST:PORT, where client 0 listens";
-        return Err(wrong("client", typed, reason.into()));
+        return Err(wrong("client", &args.client.to_string(), reason.into()));
     }
     Ok(Membership {
         client,
@@ -437,49 +306,29 @@ fn member(args: &RunArgs) -> Result<Membership, ConfigError> {
 }
 
 /// Workers and connections, which limit each other.
-fn threads(args: &RunArgs, tasks: u32) -> Result<(usize, Connections), ConfigError> {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let typed = read("threads", &args.threads, cores, count(1, THREADS_MAX))?;
-    let mut threads = typed.min(tasks as usize);
-    let Some(connections) = &args.connections else {
+fn threads(args: &RunArgs) -> Result<(usize, Connections), ConfigError> {
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.unwrap_or_else(cores).min(args.tasks as usize);
+    let Some(total) = args.connections else {
         return Ok((threads, Connections::CoverServer));
     };
-    let total = read(
-        "connections",
-        &args.connections,
-        1,
-        count(1, CONNECTIONS_MAX),
-    )?;
-    if args.threads.is_none() {
-        threads = threads.min(total);
-    }
+    let threads = match args.threads {
+        Some(_) => threads,
+        None => threads.min(total),
+    };
     if total < threads {
         let reason =
             format!("each of the {threads} workers needs one; allowed are {threads} and more");
-        return Err(wrong("connections", connections, reason));
+        return Err(wrong("connections", &total.to_string(), reason));
     }
     Ok((threads, Connections::Total(total)))
 }
 
-fn check_workers(member: &Membership, threads: usize) -> Result<(), ConfigError> {
-    let share = Share::new(member.client, member.clients, 0, threads as u32);
-    share.map(drop).map_err(|error| {
-        let typed = format!("{}/{}", member.client, member.clients);
-        wrong("client", &typed, error.to_string())
-    })
-}
-
-/// What was typed for `flag`, read by one of the parsers that all programs share; else the default.
-fn read<T>(
-    flag: &'static str,
-    typed: &Option<String>,
-    default: T,
-    parser: impl Fn(&str) -> Result<T, String>,
-) -> Result<T, ConfigError> {
-    let Some(text) = typed else {
-        return Ok(default);
-    };
-    parser(text).map_err(|allowed| wrong(flag, text, allowed))
+fn check_workers(place: Place, threads: usize) -> Result<(), ConfigError> {
+    let share = Share::new(place.client, place.clients, 0, threads as u32);
+    share
+        .map(drop)
+        .map_err(|error| wrong("client", &place.to_string(), error.to_string()))
 }
 
 fn wrong(flag: &'static str, value: &str, allowed: String) -> ConfigError {

@@ -5,22 +5,23 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// How arrivals follow each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Arrivals {
     /// Evenly.
+    #[default]
     Constant,
     /// Independently of each other: gaps are exponential.
     Poisson,
 }
 
 impl FromStr for Arrivals {
-    type Err = ();
+    type Err = &'static str;
 
-    fn from_str(name: &str) -> Result<Self, ()> {
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
         match name {
             "constant" => Ok(Self::Constant),
             "poisson" => Ok(Self::Poisson),
-            _ => Err(()),
+            _ => Err("allowed are constant and poisson"),
         }
     }
 }

@@ -6,12 +6,13 @@ use std::cell::Cell;
 use std::net::TcpListener;
 use std::ops::ControlFlow;
 
+use batchkv_cli::parse_with_config;
 use batchkv_client::protocol::PartitionMap;
 use batchkv_server::config::{Config as ServerConfig, EngineKind};
 
 use super::*;
 
-use crate::command::args::RunArgs;
+use crate::command::args::Args;
 
 /// The system's allocator, counted for each thread apart.
 struct Counting;
@@ -119,15 +120,12 @@ async fn until_ops(reports: &mut UnboundedReceiver<Report>, ops: u64) -> (u64, u
 
 #[test]
 fn batches_allocate_nothing() {
-    let typed = RunArgs {
-        hosts: Some(server()),
-        records: Some("5000".into()),
-        batch_size: Some(BATCH_SIZE.to_string()),
-        tasks: Some("8".into()),
-        threads: Some("1".into()),
-        ..RunArgs::default()
-    };
-    let config = Config::new(&typed).unwrap();
+    let flags = format!(
+        "--hosts {} --records 5000 --batch-size {BATCH_SIZE} --tasks 8 --threads 1",
+        server()
+    );
+    let typed = ["batchkv-client"].into_iter().chain(flags.split(' '));
+    let config = Config::new(&parse_with_config::<Args>(typed).unwrap().run).unwrap();
     let (report, mut reports) = unbounded_channel();
     let (commander, commands) = unbounded_channel();
     let listening = async {

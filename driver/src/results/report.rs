@@ -6,7 +6,7 @@ use crate::history::check::SectionChecked;
 use crate::results::nodes::{NodeUsage, Role};
 use crate::results::summary::Summary;
 use crate::screen::{counted, grouped};
-use crate::verdict::{Checked, Outcome, Verdict, blind_spot};
+use crate::verdict::{CheckOutcome, Checked, Verdict, blind_spot};
 
 /// The readable summary; its last line is `throughput N.NN ops/s`.
 pub(crate) fn report(summary: &Summary) -> String {
@@ -253,10 +253,10 @@ fn checked(summary: &Summary, text: &mut String) -> std::fmt::Result {
     let mut label = "checked";
     for Checked { rule, outcome, on } in &summary.checked {
         let outcome = match outcome {
-            Outcome::Fine => "fine",
-            Outcome::Spoke => "SPOKE",
-            Outcome::NotMade => "NOT CHECKED",
-            Outcome::NotAsked => "-",
+            CheckOutcome::Fine => "fine",
+            CheckOutcome::Spoke => "SPOKE",
+            CheckOutcome::NotMade => "NOT CHECKED",
+            CheckOutcome::NotAsked => "-",
         };
         let name = rule.to_string();
         writeln!(

@@ -44,7 +44,7 @@ impl<F> Check<F> {
 /// What came of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Outcome {
+pub(crate) enum CheckOutcome {
     NotAsked,
     Fine,
     NotMade,
@@ -55,7 +55,7 @@ pub(crate) enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Checked {
     pub(crate) rule: Rule,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: CheckOutcome,
     /// On how much it looked, or why it did not.
     pub(crate) on: String,
 }
@@ -85,17 +85,17 @@ pub(super) fn apply<F>(checks: &[Check<F>], facts: &F) -> Judgement {
     {
         let reason = fault(facts);
         let (outcome, on) = match extent(facts) {
-            Extent::On(on) => (Outcome::Fine, on),
-            Extent::NotAsked(why) => (Outcome::NotAsked, why),
+            Extent::On(on) => (CheckOutcome::Fine, on),
+            Extent::NotAsked(why) => (CheckOutcome::NotAsked, why),
             Extent::Missing(why) => {
                 match not_made.iter_mut().find(|(same, _)| *same == why) {
                     Some((_, rules)) => rules.push(*rule),
                     None => not_made.push((why.clone(), vec![*rule])),
                 }
-                (Outcome::NotMade, why)
+                (CheckOutcome::NotMade, why)
             }
         };
-        let outcome = reason.as_ref().map_or(outcome, |_| Outcome::Spoke);
+        let outcome = reason.as_ref().map_or(outcome, |_| CheckOutcome::Spoke);
         judgement.checked.push(Checked {
             rule: *rule,
             outcome,

@@ -41,7 +41,7 @@ pub(crate) mod tests;
 
 pub(crate) use answers::counts_do_not_fit;
 use check::Check;
-pub(crate) use check::{Checked, Judgement, Outcome};
+pub(crate) use check::{CheckOutcome, Checked, Judgement};
 pub(crate) use facts::{
     ClockFacts, Facts, LongestWait, Node, RunFacts, ServerFacts, Stalls, Window,
 };

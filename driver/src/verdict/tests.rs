@@ -358,9 +358,9 @@ fn each_rule_tells_on_how_much_it_looked() {
     assert_eq!(checked.len(), CLIENT_RULES.len());
     let line = |rule| checked.iter().find(|checked| checked.rule == rule).unwrap();
     let values = line(Rule::WrongValues);
-    assert_eq!(values.outcome, Outcome::Fine);
+    assert_eq!(values.outcome, CheckOutcome::Fine);
     assert!(values.on.contains("950,000 values"), "{values:?}");
-    assert_eq!(line(Rule::RateMissed).outcome, Outcome::NotAsked);
+    assert_eq!(line(Rule::RateMissed).outcome, CheckOutcome::NotAsked);
     let mut silent = good();
     silent.servers[0].on_client_machine = None;
     let checked = super::judge(&silent).checked;
@@ -368,7 +368,7 @@ fn each_rule_tells_on_how_much_it_looked() {
         .iter()
         .find(|c| c.rule == Rule::SharedMachine)
         .unwrap();
-    assert_eq!(machine.outcome, Outcome::NotMade);
+    assert_eq!(machine.outcome, CheckOutcome::NotMade);
 }
 
 #[test]
