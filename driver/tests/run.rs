@@ -311,10 +311,12 @@ fn two_clients_meet_and_are_merged() {
         let (code, text, complaints) = outcome(client.wait_with_output().unwrap());
         assert_eq!(code, 0, "{text}{complaints}");
     }
-    let totals = server.stop().counters;
+    let told = server.stop();
+    let totals = told.counters;
+    let newest = u128::from_le_bytes(told.newest_client);
     let csv = format!(
-        "unix_time,gets,hits,puts,deletes\n1,{},{},{},{}\n",
-        totals.gets, totals.hits, totals.puts, totals.deletes
+        "unix_time,gets,hits,puts,deletes,newest_client\n1,{},{},{},{},{:032x}\n",
+        totals.gets, totals.hits, totals.puts, totals.deletes, newest
     );
     fs::write(scratch.path().join("server-node0.csv"), csv).unwrap();
     let (code, text, complaints) = client(&format!("merge {}", scratch.path().display()));

@@ -24,7 +24,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Time for the totals to be written when the server has stopped.
 const TOTALS_TIME: Duration = Duration::from_secs(5);
 
-const CSV_COLUMNS: [&str; 15] = [
+const CSV_COLUMNS: [&str; 16] = [
     "unix_time",
     "uptime_secs",
     "gets",
@@ -40,6 +40,7 @@ const CSV_COLUMNS: [&str; 15] = [
     "records",
     "memory_bytes",
     "service_nanos",
+    "newest_client",
 ];
 
 /// Prints a complaint of this program.
@@ -249,10 +250,12 @@ impl Report {
             now.usage.memory_bytes,
             now.service.nanos,
         ];
+        let newest_client = format!("{:032x}", u128::from_le_bytes(now.newest_client));
         let row = table::line(
             times
                 .into_iter()
-                .chain(counts.map(|count| count.to_string())),
+                .chain(counts.map(|count| count.to_string()))
+                .chain([newest_client]),
         );
         self.csv.write(|csv| Ok(csv.write_all(row.as_bytes())?));
     }

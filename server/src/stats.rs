@@ -15,8 +15,15 @@ use batchkv_store::Usage;
 pub struct Stats {
     threads: Box<[ThreadStats]>,
     closed: [AtomicU64; Closed::ALL.len()],
+    clients: Mutex<Clients>,
+}
+
+/// Who is served.
+#[derive(Debug, Default)]
+struct Clients {
     /// Open connections of each client.
-    clients: Mutex<HashMap<[u8; 16], u64>>,
+    connections: HashMap<[u8; 16], u64>,
+    newest: [u8; 16],
 }
 
 /// Why a connection was closed by the server, which told its peer so.
@@ -152,6 +159,9 @@ pub struct Snapshot {
     pub closed: [u64; Closed::ALL.len()],
     /// Different clients with open connections.
     pub clients: u64,
+    /// The client that came last, by its id; zeros before the first. A load driver's id has its run's in its last
+    /// eight bytes, little-endian.
+    pub newest_client: [u8; 16],
     /// How long the server took.
     pub service: ServiceTimes,
     /// Connections and threads that ended in a panic; known only when the server has stopped.
@@ -186,14 +196,17 @@ impl Stats {
 
     /// Counts a connection of a client, until the mark goes.
     pub(crate) fn meet(self: &Arc<Self>, client: [u8; 16]) -> ClientMark {
-        *self.clients().entry(client).or_default() += 1;
+        let mut clients = self.clients();
+        *clients.connections.entry(client).or_default() += 1;
+        clients.newest = client;
+        drop(clients);
         ClientMark {
             stats: self.clone(),
             client,
         }
     }
 
-    fn clients(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 16], u64>> {
+    fn clients(&self) -> std::sync::MutexGuard<'_, Clients> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -219,9 +232,11 @@ impl Stats {
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut all = Snapshot {
             closed: std::array::from_fn(|reason| self.closed[reason].load(Ordering::Relaxed)),
-            clients: self.clients().len() as u64,
             ..Snapshot::default()
         };
+        let clients = self.clients();
+        (all.clients, all.newest_client) = (clients.connections.len() as u64, clients.newest);
+        drop(clients);
         for thread in &self.threads {
             let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             all.counters += Counters {
@@ -282,7 +297,7 @@ pub(crate) struct ClientMark {
 
 impl Drop for ClientMark {
     fn drop(&mut self) {
-        let mut clients = self.stats.clients();
+        let clients = &mut self.stats.clients().connections;
         if let Some(connections) = clients.get_mut(&self.client) {
             *connections -= 1;
             if *connections == 0 {

@@ -15,6 +15,9 @@ use crate::results::summary::Summary;
 /// A server's samples are in a file of this name, behind it the node's.
 pub(super) const RESOURCES_PREFIX: &str = "resources-";
 
+/// A client's id begins with its run's.
+const RUN_DIGITS: usize = 16;
+
 /// One client's directory, and what is in it.
 pub(super) struct Client {
     /// The directory's name, `client-node1`.
@@ -28,6 +31,8 @@ pub(super) struct Served {
     /// The file's name, `server-node0.csv`.
     pub(super) name: String,
     pub(super) kinds: Kinds,
+    /// The run whose client came to it last.
+    pub(super) run: u64,
 }
 
 /// Why there is nothing to merge.
@@ -103,11 +108,11 @@ pub(super) fn read_servers(
 ) -> Result<Vec<Option<Served>>, MergeError> {
     let mut servers = Vec::new();
     for name in entries(dir, "server-", ".csv")? {
-        let kinds = parse(dir, &name, served);
-        if let Err(error) = &kinds {
+        let told = parse(dir, &name, served);
+        if let Err(error) = &told {
             faults.push(unreadable(&name, error));
         }
-        servers.push(kinds.ok().map(|kinds| Served { name, kinds }));
+        servers.push(told.ok().map(|(kinds, run)| Served { name, kinds, run }));
     }
     Ok(servers)
 }
@@ -137,22 +142,28 @@ pub(super) fn number_in(name: &str) -> u64 {
     digits.parse().unwrap_or(u64::MAX)
 }
 
-/// What a server executed, from the last row of its statistics.
-fn served(csv: &str) -> Result<Kinds, String> {
+/// What a server executed, and the run whose client came last, from the last row of its statistics.
+fn served(csv: &str) -> Result<(Kinds, u64), String> {
     let lines = table::lines(csv)?;
     let (header, rows) = lines.split_first().ok_or("it has no line")?;
     let last = rows.last().ok_or("it has no row")?;
-    let column = |name: &str| {
+    let text = |name: &str| {
         let at = header.iter().position(|column| column == name);
-        let field = last.get(at.ok_or_else(|| format!("it has no column {name}"))?);
-        field
-            .and_then(|field| field.parse().ok())
-            .ok_or_else(|| format!("its last row has no number in column {name}"))
+        let at = at.ok_or_else(|| format!("it has no column {name}"))?;
+        let field = last.get(at);
+        field.ok_or_else(|| format!("its last row has no column {name}"))
     };
-    Ok(Kinds {
+    let column = |name: &str| {
+        let count = text(name)?.parse();
+        count.map_err(|_| format!("its last row has no number in column {name}"))
+    };
+    let kinds = Kinds {
         gets: column("gets")?,
         hits: column("hits")?,
         puts: column("puts")?,
         deletes: column("deletes")?,
-    })
+    };
+    let run = text("newest_client")?.get(..RUN_DIGITS);
+    let run = run.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    Ok((kinds, run.ok_or("its last row has no client's id")?))
 }

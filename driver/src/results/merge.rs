@@ -54,6 +54,8 @@ pub(crate) fn merge(dir: &Path) -> Result<Results, MergeError> {
         }));
     let misfits = servers_do_not_fit(&summary.per_server, &servers);
     judgement.findings.extend(misfits);
+    let foreign = foreign_servers(&summary.run, &servers);
+    judgement.findings.extend(foreign);
     judgement.add(of_the_servers(&summary));
     let windows = clients.iter().map(window).collect();
     summary.linearizability = linearizability(&clients);
@@ -303,6 +305,21 @@ fn common_secs(clients: &[Client], faults: &mut Vec<String>) -> usize {
         ));
     }
     common
+}
+
+/// Servers that have served another run since, or instead.
+fn foreign_servers(run: &str, servers: &[Option<Served>]) -> impl Iterator<Item = Finding> {
+    let of_run = u64::from_str_radix(run, 16);
+    let foreign = servers.iter().flatten();
+    let foreign = foreign.filter(move |served| of_run != Ok(served.run));
+    foreign.map(move |served| Finding {
+        rule: Rule::FilesDoNotFit,
+        reason: format!(
+            "A server's statistics must be of the clients' run, but the newest client in {} is of run {:016x} and the \
+             clients are of {run}; take the run's own files.",
+            served.name, served.run
+        ),
+    })
 }
 
 /// Servers whose totals do not fit what all clients together counted.

@@ -52,8 +52,15 @@ impl Run {
         self.0.join(format!("client-node{}", client + 2))
     }
 
-    fn write_server(&self, server: usize, rows: &str) {
-        let csv = format!("unix_time,gets,hits,puts,deletes,refused\n1,0,0,0,0,0\n{rows}");
+    /// A server's statistics: its last row, without the client that came last.
+    fn write_server(&self, server: usize, row: &str) {
+        self.write_server_of("5e", server, row);
+    }
+
+    fn write_server_of(&self, run: &str, server: usize, row: &str) {
+        let row = row.replace('\n', &format!(",{run:0>16}{:016x}\n", 1));
+        let csv =
+            format!("unix_time,gets,hits,puts,deletes,refused,newest_client\n1,0,0,0,0,0,0\n{row}");
         fs::write(self.0.join(format!("server-node{server}.csv")), csv).unwrap();
     }
 
@@ -279,6 +286,13 @@ fn servers_totals_are_compared() {
     let run = Run::new("totals");
     run.write_server(0, "2,5700,5700,299,0,0\n");
     run.expect_invalid(&["10.10.1.1:8080 (server-node0.csv)", "300 puts"]);
+}
+
+#[test]
+fn a_server_of_another_run_is_named() {
+    let run = Run::new("foreign-server");
+    run.write_server_of("77", 1, "2,0,0,0,0,0\n");
+    run.expect_invalid(&["server-node1.csv", "of run 0000000000000077", "of 5e"]);
 }
 
 #[test]
