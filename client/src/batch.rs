@@ -2,6 +2,7 @@
 
 use crate::kind::OperationKind;
 use batchkv_protocol::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use batchkv_protocol::options::VERSION_BYTES;
 use batchkv_protocol::{Key, Operation};
 
 /// Gets, puts and deletes in an order of the caller's choice; keys and values are copied in.
@@ -21,6 +22,9 @@ struct Entry {
     value_bytes: u32,
     key_bytes: u16,
     kind: OperationKind,
+    /// Whether it asks for a version; a put then has the version on condition of which it is done behind its value,
+    /// and `value_bytes` counts it.
+    versions: bool,
 }
 
 /// An operation that no server would take; the batch is as it was before.
@@ -56,6 +60,47 @@ impl Batch {
     /// When the key's length is not allowed, or the batch is full.
     pub fn get(&mut self, key: &[u8]) -> Result<&mut Self, BatchError> {
         self.push(OperationKind::Get, key, &[])
+    }
+
+    /// Adds a get of `key` that is answered with the record's version as well. Only clusters have versions.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_with_version(&mut self, key: &[u8]) -> Result<&mut Self, BatchError> {
+        self.push(OperationKind::Get, key, &[])?;
+        Ok(self.with_version())
+    }
+
+    /// Adds a put of `value` under `key` that is done if the record has this `version` and refused otherwise
+    /// ([`Refusal::VersionMismatch`](batchkv_protocol::Refusal::VersionMismatch)): 0 = there must be none,
+    /// [`ANY_VERSION`](batchkv_protocol::options::ANY_VERSION) = whatever it has. It is answered with the version that
+    /// it made. Only clusters have versions.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), for a value longer by the version's 8 bytes.
+    pub fn put_if(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        version: u64,
+    ) -> Result<&mut Self, BatchError> {
+        let bytes = value.len() + VERSION_BYTES;
+        if bytes > VALUE_BYTES_MAX {
+            return Err(BatchError::Value { bytes });
+        }
+        self.push(OperationKind::Put, key, value)?;
+        self.bytes.extend_from_slice(&version.to_le_bytes());
+        if let Some(entry) = self.entries.last_mut() {
+            entry.value_bytes += VERSION_BYTES as u32;
+        }
+        Ok(self.with_version())
+    }
+
+    fn with_version(&mut self) -> &mut Self {
+        if let Some(entry) = self.entries.last_mut() {
+            entry.versions = true;
+        }
+        self
     }
 
     /// Adds a put of `value`, of up to [`VALUE_BYTES_MAX`] bytes, under `key`.
@@ -94,6 +139,7 @@ impl Batch {
             value_bytes: value.len() as u32,
             key_bytes: key.len() as u16,
             kind,
+            versions: false,
         });
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(value);
@@ -137,6 +183,16 @@ impl Batch {
             },
             OperationKind::Delete => Operation::Delete { key },
         }
+    }
+
+    /// Whether operation `index` asks for a version.
+    pub(crate) fn has_version(&self, index: usize) -> bool {
+        self.entries[index].versions
+    }
+
+    /// Whether any operation does.
+    pub(crate) fn has_versions(&self) -> bool {
+        self.entries.iter().any(|entry| entry.versions)
     }
 
     #[inline]

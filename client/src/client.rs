@@ -1,49 +1,53 @@
 //! The client that programs embed: a batch in, typed answers out.
 
-use crate::answers::{Answers, Reply};
+use crate::answers::Answers;
 use crate::batch::Batch;
-use crate::connect::{ConnectOptions, Greeting, greet_all, random_id};
-use crate::connection::{Connection, FinalCounts};
-use crate::error::{ConnectError, ConnectionError, Loss};
+use crate::cluster::{Cluster, Reads, Retries};
+use crate::connect::{ConnectOptions, Greeting, greet_each, random_id};
+use crate::connection::FinalCounts;
+use crate::error::{ConnectError, ConnectionError};
+use crate::exchange::Exchange;
 use crate::hosts::{check_hosts, check_seeds};
-use crate::line::{Line, Target};
-use crate::router::{Request, Routed};
+use crate::lines::Lines;
+use crate::once::Once;
 use crate::routes::Routes;
-use crate::together::Together;
-use std::collections::BTreeMap;
+use batchkv_protocol::{Ack, Refusal};
 use std::iter;
 use std::num::NonZeroUsize;
-use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
 
-/// Time that a batch has to find the owners of its partitions.
+/// Time that a batch has to be settled, or to find the owners of its partitions.
 pub const DEADLINE: Duration = Duration::from_secs(10);
-/// Pauses before refused groups are sent again where nothing new is known: the first, and the longest.
-const PAUSE_TIMES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
 
 /// How a [`Client`] connects.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How each connection is made and kept. The client sets `maps` and, where it is `None`, `client_id`.
+    /// How each connection is made and kept. The client sets `maps`, `cluster` and, where it is `None`,
+    /// `client_id`.
     pub connect: ConnectOptions,
     /// Connections to each server; batches take turns. A server serves one connection on one of its
     /// threads, so more connections than it has threads gain nothing.
     pub connections_per_server: NonZeroUsize,
     /// How long a batch waits for a connection that is being made again, and how long groups that were
-    /// refused by a server that no longer owns their partition are sent to the next owner.
+    /// refused by a server that no longer owns their partition are sent to the next owner. In a cluster, how long
+    /// whatever is not settled is sent again.
     pub deadline: Duration,
+    /// From where a cluster's groups without writes are read. Other servers have one copy of each record.
+    pub reads: Reads,
+    /// When a cluster answers groups with writes.
+    pub ack: Ack,
 }
 
 impl Default for Options {
-    /// One connection to each server, and [`DEADLINE`].
+    /// One connection to each server, [`DEADLINE`], and the levels that lose nothing.
     fn default() -> Self {
         Self {
             connect: ConnectOptions::default(),
             connections_per_server: NonZeroUsize::MIN,
             deadline: DEADLINE,
+            reads: Reads::default(),
+            ack: Ack::default(),
         }
     }
 }
@@ -58,6 +62,10 @@ impl Default for Options {
 /// sent was certainly not applied, and what it had sent without an answer is unknown: reported as
 /// such, never as done, and never sent again. The connection is made again meanwhile.
 ///
+/// In a cluster, a group whose connection is lost, or whose leader has changed, is sent again until
+/// [`Options::deadline`], to whoever leads its partition then, with a number by which it takes effect once. Only what
+/// is not settled by then is unknown. Behind it nothing more of the batch's operations on its partition is sent.
+///
 /// Where servers push maps, partitions may change their owner: a group that was refused for it is sent to
 /// the next owner, servers are connected to as maps name them, and a connection that was lost is made again
 /// where the newest maps say that its server is.
@@ -69,23 +77,23 @@ pub struct Client {
 #[derive(Debug)]
 struct Shared {
     id: [u8; 16],
-    options: Options,
-    is_dynamic: bool,
-    routes: Arc<Routes>,
-    /// By the servers' numbers.
-    lines: Mutex<BTreeMap<u32, Arc<Line>>>,
-    /// Tells the lines that the client is closed; they end with it, too.
-    closing: watch::Sender<bool>,
+    way: Way,
 }
 
-/// What became of a request: its place in the send order, and its answers.
-type Answered = (Range<usize>, Reply);
+/// How batches are sent.
+#[derive(Debug)]
+enum Way {
+    /// What may have taken effect is never sent again.
+    Once(Once),
+    /// It is, until it is settled.
+    Cluster(Cluster),
+}
 
 impl Client {
     /// Connects to the servers at `hosts` (`host:port`) and checks that they fit each other. Servers with a
     /// fixed map are all given, in the order of their numbers; of servers that push maps a few will do, in
-    /// any order. Needs a tokio runtime with time and network enabled, of any kind: it spawns one task a
-    /// connection.
+    /// any order, and of a cluster's those that do not answer are done without as long as one does. Needs a tokio
+    /// runtime with time and network enabled, of any kind: it spawns one task a connection.
     ///
     /// # Errors
     /// When a server cannot be reached or does not fit; the error names it, and both sides.
@@ -96,43 +104,14 @@ impl Client {
         let id = options.connect.client_id.unwrap_or_else(random_id);
         options.connect.client_id = Some(id);
         options.connect.maps = true;
-        let each = options.connections_per_server.get();
-        let all: Vec<&str> = hosts
-            .iter()
-            .flat_map(|host| iter::repeat_n(host.as_ref(), each))
-            .collect();
-        let greetings = greet_all(&all, &options.connect).await?;
-        let first = greetings.first().ok_or(ConnectError::NoHosts)?;
-        let is_dynamic = greetings.iter().all(Greeting::pushes_maps);
-        let map = first.map().clone();
-        let routes = Routes::new(&map);
-        if is_dynamic {
-            check_seeds(&all, &greetings)?;
-            greetings
-                .iter()
-                .for_each(|greeting| routes.hear(greeting.map().partitions()));
-        } else {
-            for connection in 0..each {
-                let each_host = greetings.iter().skip(connection).step_by(each);
-                let hellos: Vec<_> = each_host.map(Greeting::hello).collect();
-                check_hosts(hosts, &hellos, &map)?;
-            }
-        }
-        let shared = Shared {
-            id,
-            options,
-            is_dynamic,
-            routes: Arc::new(routes),
-            lines: Mutex::default(),
-            closing: watch::Sender::new(false),
+        options.connect.cluster = true;
+        let found = Found::greet(hosts, &options).await?;
+        let way = match found.is_of_cluster {
+            true => Way::Cluster(Cluster::new(found.lines(&options), options)),
+            false => Way::Once(Once::new(found.lines(&options), options.deadline)),
         };
-        let mut greetings = greetings.into_iter().map(Some);
-        for host in hosts {
-            let of_host: Vec<_> = greetings.by_ref().take(each).collect();
-            shared.start(host.as_ref(), of_host);
-        }
         Ok(Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared { id, way }),
         })
     }
 
@@ -148,25 +127,23 @@ impl Client {
     /// again, and for the next owner of a partition, up to [`Options::deadline`].
     ///
     /// Dropping the future does not take the batch back: what was submitted is executed.
+    ///
+    /// Servers outside a cluster have no versions: there a batch that asks for some is refused as a whole, and
+    /// not sent.
     pub async fn execute(&self, batch: Batch) -> Answers {
-        let shared = &self.shared;
-        let deadline = Instant::now() + shared.options.deadline;
-        let mut answers = Answers::with_operations(batch.len());
-        let mut operations: Vec<u32> = (0..batch.len() as u32).collect();
-        let batch = Arc::new(batch);
-        let mut pause = PAUSE_TIMES[0];
-        loop {
-            let news = shared.routes.news();
-            let routed = Arc::new(shared.routes.plan().route(&batch, &operations));
-            shared.send(&routed, deadline, &mut answers).await;
-            operations = shared.refused(&batch, &answers);
-            if operations.is_empty() || Instant::now() >= deadline {
-                return answers;
-            }
-            tokio::select! {
-                () = shared.routes.more_than(news) => {}
-                () = sleep(pause) => pause = (pause * 2).min(PAUSE_TIMES[1]),
-            }
+        match &self.shared.way {
+            Way::Once(_) if batch.has_versions() => Answers::refused(&batch, Refusal::NoCluster),
+            Way::Once(once) => once.execute(batch).await,
+            Way::Cluster(cluster) => cluster.execute(batch).await,
+        }
+    }
+
+    /// What was sent again so far, which only happens in a cluster.
+    #[must_use]
+    pub fn retries(&self) -> Retries {
+        match &self.shared.way {
+            Way::Once(_) => Retries::default(),
+            Way::Cluster(cluster) => cluster.retries(),
         }
     }
 
@@ -177,135 +154,77 @@ impl Client {
     /// # Errors
     /// The first connection that is lost, or closed before.
     pub async fn close(&self) -> Result<Vec<FinalCounts>, Arc<ConnectionError>> {
-        self.shared.closing.send_replace(true);
-        let lines: Vec<Arc<Line>> = self.shared.lines().values().cloned().collect();
-        let mut counts = Vec::with_capacity(lines.len());
-        let mut first_error = None;
-        for line in lines {
-            match line.close().await {
-                Ok(sum) => counts.push(sum),
-                Err(error) => first_error = first_error.or(Some(error)),
-            }
+        match &self.shared.way {
+            Way::Once(once) => once.lines().close().await,
+            Way::Cluster(cluster) => cluster.lines().close().await,
         }
-        first_error.map_or(Ok(counts), Err)
     }
 }
 
-impl Shared {
-    fn lines(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Arc<Line>>> {
-        self.lines
-            .lock()
-            .expect("nothing panics while it holds the lock")
-    }
+/// Servers that were greeted, and fit each other.
+struct Found {
+    /// Each host's greetings, one a connection; `None` where a host did not answer.
+    hosts: Vec<(String, Vec<Option<Greeting>>)>,
+    routes: Arc<Routes>,
+    is_dynamic: bool,
+    is_of_cluster: bool,
+}
 
-    /// Starts the line over `greetings`, all from the server at `address`.
-    fn start(&self, address: &str, greetings: Vec<Option<Greeting>>) {
-        let server = greetings.iter().flatten().next();
-        let Some(server) = server.map(|greeting| greeting.hello().server_index) else {
-            return;
+impl Found {
+    async fn greet(hosts: &[impl AsRef<str>], options: &Options) -> Result<Self, ConnectError> {
+        let each = options.connections_per_server.get();
+        let all: Vec<&str> = hosts
+            .iter()
+            .flat_map(|host| iter::repeat_n(host.as_ref(), each))
+            .collect();
+        let answered = greet_each(&all, &options.connect).await;
+        let is_of_cluster = answered.iter().flatten().any(Greeting::is_of_cluster);
+        let answered = match is_of_cluster {
+            true => answered.into_iter().map(Result::ok).collect(),
+            false => answered
+                .into_iter()
+                .map(|greeting| greeting.map(Some))
+                .collect::<Result<Vec<_>, _>>()?,
         };
-        // Of two hosts that are the same server, the first serves.
-        self.lines().entry(server).or_insert_with(|| {
-            let target = self.target(server, address.into());
-            Arc::new(Line::start(&target, greetings, &self.closing.subscribe()))
-        });
-    }
-
-    fn target(&self, server: u32, address: String) -> Target {
-        Target {
-            server,
-            seed: address.clone(),
-            address,
-            options: self.options.connect.clone(),
-            routes: Arc::clone(&self.routes),
-            is_dynamic: self.is_dynamic,
-        }
-    }
-
-    /// The line to `server`; begun when a map has named the server.
-    async fn line(
-        &self,
-        server: u32,
-        deadline: Instant,
-    ) -> Result<Arc<Line>, Arc<ConnectionError>> {
-        if let Some(line) = self.lines().get(&server) {
-            return Ok(Arc::clone(line));
-        }
-        let address = timeout_at(deadline, self.routes.address(server)).await;
-        let address = address.map_err(|_| {
-            let address = format!("server {server}");
-            let loss = Loss::NoAddress;
-            Arc::new(ConnectionError { address, loss })
-        })?;
-        let missing = (0..self.options.connections_per_server.get()).map(|_| None);
-        let start = || {
-            let target = self.target(server, address);
-            Arc::new(Line::start(
-                &target,
-                missing.collect(),
-                &self.closing.subscribe(),
-            ))
-        };
-        Ok(Arc::clone(self.lines().entry(server).or_insert_with(start)))
-    }
-
-    /// Sends a routed batch, to all owners side by side, and adds what they answer.
-    async fn send(&self, routed: &Arc<Routed>, deadline: Instant, answers: &mut Answers) {
-        let mut sending = Together::new();
-        for server in routed.owners() {
-            sending.add(self.send_to(server, routed, deadline));
-        }
-        while let Some(answered) = sending.next().await {
-            for (range, reply) in answered {
-                answers.add(&routed.order()[range], reply);
+        let greetings: Vec<(&str, &Greeting)> = all
+            .iter()
+            .zip(&answered)
+            .filter_map(|(host, greeting)| Some((*host, greeting.as_ref()?)))
+            .collect();
+        let (_, first) = greetings.first().ok_or(ConnectError::NoHosts)?;
+        let is_dynamic = greetings.iter().all(|(_, greeting)| greeting.pushes_maps());
+        let routes = Routes::new(first.map());
+        if is_dynamic {
+            check_seeds(&greetings)?;
+            let maps = greetings.iter().map(|(_, greeting)| greeting.map());
+            maps.for_each(|map| routes.hear(map.partitions()));
+        } else {
+            for connection in 0..each {
+                let each_host = greetings.iter().skip(connection).step_by(each);
+                let hellos: Vec<_> = each_host.map(|(_, greeting)| greeting.hello()).collect();
+                check_hosts(hosts, &hellos, first.map())?;
             }
         }
+        let mut answered = answered.into_iter();
+        let mut of_host = |host: &dyn AsRef<str>| {
+            let greetings = answered.by_ref().take(each).collect();
+            (host.as_ref().to_owned(), greetings)
+        };
+        Ok(Self {
+            hosts: hosts.iter().map(|host| of_host(host)).collect(),
+            routes: Arc::new(routes),
+            is_dynamic,
+            is_of_cluster,
+        })
     }
 
-    /// Sends one server's requests, each behind the answers to the one before. Behind one that was lost nothing
-    /// is sent: what the server has of it may yet take effect, and must not come behind what follows it.
-    async fn send_to(&self, server: u32, routed: &Arc<Routed>, deadline: Instant) -> Vec<Answered> {
-        let mut answered: Vec<Answered> = Vec::new();
-        for range in routed.requests(server) {
-            let lost = answered.last().and_then(|(_, reply)| reply.lost());
-            let connection = match lost {
-                Some(cause) => Err(Arc::clone(cause)),
-                None => self.connection(server, deadline).await,
-            };
-            let (request, reply) = Request::new(Arc::clone(routed), range.clone());
-            let reply = match connection {
-                Ok(connection) => {
-                    connection.submit(request);
-                    reply.await.expect("a request is always told its end")
-                }
-                Err(cause) => Reply::not_sent(range.len(), cause),
-            };
-            answered.push((range, reply));
+    /// Their lines, each begun over the greetings.
+    fn lines<X: Exchange + Send + 'static>(self, options: &Options) -> Lines<X> {
+        let (connect, each) = (options.connect.clone(), options.connections_per_server);
+        let lines = Lines::new(connect, each, self.is_dynamic, self.routes);
+        for (host, greetings) in self.hosts {
+            lines.start(&host, greetings);
         }
-        answered
-    }
-
-    async fn connection(
-        &self,
-        server: u32,
-        deadline: Instant,
-    ) -> Result<Arc<Connection<Request>>, Arc<ConnectionError>> {
-        let line = self.line(server, deadline).await?;
-        line.connection(deadline).await
-    }
-
-    /// The operations that are to be sent to another owner, which the refusals name. With a fixed map there
-    /// are none.
-    fn refused(&self, batch: &Batch, answers: &Answers) -> Vec<u32> {
-        if !self.is_dynamic {
-            return Vec::new();
-        }
-        let refused = answers.wrong_owners().map(|(index, known)| {
-            let key = batch.operation(index as usize).key();
-            self.routes
-                .offer(self.routes.live().partition_of(key), known);
-            index
-        });
-        refused.collect()
+        lines
     }
 }

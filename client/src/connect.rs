@@ -10,7 +10,7 @@ use crate::routes::Routes;
 use crate::system::SystemLimit;
 use crate::together::Together;
 use batchkv_protocol::control::{
-    FEATURE_MAP, FEATURE_REFERENCES, FEATURE_SERVER_TIME, FEATURE_STATUS,
+    FEATURE_CLUSTER, FEATURE_MAP, FEATURE_REFERENCES, FEATURE_SERVER_TIME, FEATURE_STATUS,
 };
 use batchkv_protocol::limits::{SOCKET_SEND_BYTES, SOCKET_UNSENT_BYTES};
 use batchkv_protocol::{PartitionMap, ReceiveBuffer, SendBuffer, ServerHello};
@@ -52,6 +52,9 @@ pub struct ConnectOptions {
     pub status: bool,
     /// Lets the server push maps, if it has any; see [`Greeting::into_learning`].
     pub maps: bool,
+    /// Lets groups ask for what only members of a cluster have, if the server is one; see
+    /// [`options`](batchkv_protocol::options).
+    pub cluster: bool,
 }
 
 impl ConnectOptions {
@@ -60,10 +63,11 @@ impl ConnectOptions {
         let server_time = u64::from(self.server_time) * FEATURE_SERVER_TIME;
         let status = u64::from(self.status) * FEATURE_STATUS;
         let maps = u64::from(self.maps) * FEATURE_MAP;
+        let cluster = u64::from(self.cluster) * FEATURE_CLUSTER;
         Offer {
             client_id: self.client_id.unwrap_or_else(random_id),
             required: dedup_answers | server_time,
-            optional: status | maps,
+            optional: status | maps | cluster,
         }
     }
 }
@@ -79,6 +83,7 @@ impl Default for ConnectOptions {
             server_time: false,
             status: false,
             maps: false,
+            cluster: false,
         }
     }
 }
@@ -115,6 +120,12 @@ impl Greeting {
     #[must_use]
     pub fn pushes_maps(&self) -> bool {
         self.hello.features & FEATURE_MAP != 0
+    }
+
+    /// Whether the server is a member of a cluster, and takes groups with options.
+    #[must_use]
+    pub fn is_of_cluster(&self) -> bool {
+        self.hello.features & FEATURE_CLUSTER != 0
     }
 
     /// The server's partition map.
@@ -208,6 +219,23 @@ pub async fn greet_all(
     }
     greeted.sort_by_key(|(index, _)| *index);
     Ok(greeted.into_iter().map(|(_, greeting)| greeting).collect())
+}
+
+/// [Greets](greet) all `hosts` side by side, within the time of one; what came of each, in their order.
+pub(crate) async fn greet_each(
+    hosts: &[&str],
+    options: &ConnectOptions,
+) -> Vec<Result<Greeting, ConnectError>> {
+    let mut greetings = Together::new();
+    for (index, host) in hosts.iter().enumerate() {
+        greetings.add(async move { (index, greet(host, options).await) });
+    }
+    let mut greeted = Vec::with_capacity(hosts.len());
+    while let Some(greeting) = greetings.next().await {
+        greeted.push(greeting);
+    }
+    greeted.sort_by_key(|(index, _)| *index);
+    greeted.into_iter().map(|(_, greeting)| greeting).collect()
 }
 
 /// [Greets](greet) the server at `address` and makes it a connection, see

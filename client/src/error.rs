@@ -39,6 +39,9 @@ pub enum Loss {
     /// Nobody has said where this server is.
     #[error("it owns partitions, and nobody has said where it is")]
     NoAddress,
+    /// For this long nothing has come that settles what was asked of the cluster.
+    #[error("nothing settled it within {0:?}")]
+    Unsettled(Duration),
     /// The server closed the connection between two frames.
     #[error("closed by the server")]
     ClosedByServer,

@@ -2,7 +2,7 @@
 
 use crate::error::ConnectionError;
 use crate::kind::WrongKind;
-use batchkv_protocol::{Answer, RequestWriter};
+use batchkv_protocol::{Answer, Freshness, RequestWriter};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +37,9 @@ pub trait Exchange {
     /// to finishing that of the answers; see
     /// [`ConnectOptions::server_time`](crate::connect::ConnectOptions::server_time).
     fn served(&mut self, _server_time: Duration) {}
+
+    /// A group's answers, of which some have come, are as fresh as that: where the group asked for it.
+    fn fresh(&mut self, _freshness: Freshness) {}
 
     /// A frame with `operations` answers to this request has been handed over: the place for what
     /// is done once a frame, such as reading a clock.

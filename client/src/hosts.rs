@@ -41,17 +41,15 @@ pub fn check_hosts(
     Ok(())
 }
 
-/// Checks that servers which push maps, one at each of `hosts`, have the same number of partitions.
+/// Checks that servers which push maps, each at its host, have the same number of partitions.
 ///
 /// # Errors
 /// The first that differs, naming both sides.
-pub(crate) fn check_seeds(hosts: &[&str], greetings: &[Greeting]) -> Result<(), ConnectError> {
-    let (Some(first_address), Some(first)) = (hosts.first(), greetings.first()) else {
-        return Err(ConnectError::NoHosts);
-    };
+pub(crate) fn check_seeds(greetings: &[(&str, &Greeting)]) -> Result<(), ConnectError> {
+    let (first_address, first) = greetings.first().ok_or(ConnectError::NoHosts)?;
     let partitions = |greeting: &Greeting| greeting.map().partitions().len();
-    let differs = |(_, greeting): &(_, &Greeting)| partitions(greeting) != partitions(first);
-    match hosts.iter().zip(greetings).find(differs) {
+    let differs = |(_, greeting): &&(_, &Greeting)| partitions(greeting) != partitions(first);
+    match greetings.iter().find(differs) {
         None => Ok(()),
         Some((address, other)) => Err(ConnectError::Maps {
             first_address: (*first_address).to_owned(),

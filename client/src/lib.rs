@@ -28,6 +28,7 @@
 pub mod answers;
 pub mod batch;
 pub mod client;
+mod cluster;
 pub mod connect;
 pub mod connection;
 mod dial;
@@ -38,6 +39,8 @@ mod hello;
 pub mod hosts;
 pub mod kind;
 mod line;
+mod lines;
+mod once;
 pub mod pump;
 mod questions;
 mod router;
@@ -49,6 +52,7 @@ mod together;
 pub use answers::{Answers, Outcome};
 pub use batch::{Batch, BatchError};
 pub use client::{Client, Options};
+pub use cluster::{Reads, Retries};
 pub use error::{ConnectError, ConnectionError};
 
 /// The crate whose types appear in this one's signatures.

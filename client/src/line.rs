@@ -7,8 +7,8 @@
 use crate::connect::{ConnectOptions, Greeting, greet, random_id};
 use crate::connection::{Connection, FinalCounts};
 use crate::error::{ConnectError, ConnectionError, Loss};
+use crate::exchange::Exchange;
 use crate::pump::Pump;
-use crate::router::Request;
 use crate::routes::Routes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,22 +38,22 @@ pub(crate) struct Target {
 
 /// The connections to one server; batches take turns.
 #[derive(Debug)]
-pub(crate) struct Line {
-    slots: Vec<watch::Receiver<Slot>>,
+pub(crate) struct Line<X: Exchange> {
+    slots: Vec<watch::Receiver<Slot<X>>>,
     turn: AtomicUsize,
 }
 
 /// Where one connection stands.
-#[derive(Debug, Clone)]
-enum Slot {
-    Up(Arc<Connection<Request>>),
+#[derive(Debug)]
+enum Slot<X: Exchange> {
+    Up(Arc<Connection<X>>),
     /// It is being made again.
     Down(Arc<ConnectionError>),
     /// The client was closed.
     Closed(Arc<ConnectionError>),
 }
 
-impl Line {
+impl<X: Exchange + Send + 'static> Line<X> {
     /// A line of as many connections as there are `greetings`; where one is missing, it is still to be made.
     /// The keepers end when `closing` is true or its sender is gone.
     pub(crate) fn start(
@@ -72,14 +72,13 @@ impl Line {
     pub(crate) async fn connection(
         &self,
         deadline: Instant,
-    ) -> Result<Arc<Connection<Request>>, Arc<ConnectionError>> {
+    ) -> Result<Arc<Connection<X>>, Arc<ConnectionError>> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let standing = |offset: usize| self.slots[(turn + offset) % self.slots.len()].borrow().up();
-        if let Some(connection) = (0..self.slots.len()).find_map(standing) {
+        if let Some(connection) = self.standing(turn) {
             return Ok(connection);
         }
         let mut slot = self.slots[turn % self.slots.len()].clone();
-        let ready = |slot: &Slot| slot.up().is_some() || matches!(slot, Slot::Closed(_));
+        let ready = |slot: &Slot<X>| slot.up().is_some() || matches!(slot, Slot::Closed(_));
         // Neither a time that is over nor a keeper that is gone tells more than the slot does.
         let _ = timeout_at(deadline, slot.wait_for(ready)).await;
         let slot = slot.borrow().clone();
@@ -87,6 +86,12 @@ impl Line {
             Slot::Up(connection) => connection.lost().map_or(Ok(connection), Err),
             Slot::Down(cause) | Slot::Closed(cause) => Err(cause),
         }
+    }
+
+    /// A connection that stands, from number `turn` on.
+    pub(crate) fn standing(&self, turn: usize) -> Option<Arc<Connection<X>>> {
+        let standing = |offset: usize| self.slots[(turn + offset) % self.slots.len()].borrow().up();
+        (0..self.slots.len()).find_map(standing)
     }
 
     /// Closes each connection that stands, once everything submitted is answered.
@@ -108,9 +113,9 @@ impl Line {
     }
 }
 
-impl Slot {
+impl<X: Exchange> Slot<X> {
     /// The connection, if it takes requests.
-    fn up(&self) -> Option<Arc<Connection<Request>>> {
+    fn up(&self) -> Option<Arc<Connection<X>>> {
         match self {
             Self::Up(connection) if connection.lost().is_none() => Some(Arc::clone(connection)),
             _ => None,
@@ -118,19 +123,29 @@ impl Slot {
     }
 }
 
+impl<X: Exchange> Clone for Slot<X> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Up(connection) => Self::Up(Arc::clone(connection)),
+            Self::Down(cause) => Self::Down(Arc::clone(cause)),
+            Self::Closed(cause) => Self::Closed(Arc::clone(cause)),
+        }
+    }
+}
+
 /// Keeps one connection of a line.
-struct Keeper {
+struct Keeper<X: Exchange> {
     target: Target,
-    slot: watch::Sender<Slot>,
+    slot: watch::Sender<Slot<X>>,
     closing: watch::Receiver<bool>,
 }
 
-impl Keeper {
+impl<X: Exchange + Send + 'static> Keeper<X> {
     fn start(
         target: Target,
         greeting: Option<Greeting>,
         closing: watch::Receiver<bool>,
-    ) -> watch::Receiver<Slot> {
+    ) -> watch::Receiver<Slot<X>> {
         let standing = greeting.map(|greeting| greeting.into_learning(Arc::clone(&target.routes)));
         let (slot, pump) = match standing {
             Some((connection, pump)) => (Slot::Up(Arc::new(connection)), Some(pump)),
@@ -146,7 +161,7 @@ impl Keeper {
         receiver
     }
 
-    async fn keep(mut self, mut pump: Option<Pump<Request>>) {
+    async fn keep(mut self, mut pump: Option<Pump<X>>) {
         loop {
             if let Some(pump) = pump.take()
                 && !self.stand(pump).await
@@ -165,7 +180,7 @@ impl Keeper {
     }
 
     /// Moves bytes until the connection ends; whether it is to be made again.
-    async fn stand(&mut self, mut pump: Pump<Request>) -> bool {
+    async fn stand(&mut self, mut pump: Pump<X>) -> bool {
         let is_abandoned = tokio::select! {
             () = &mut pump => None,
             closing = self.closing.wait_for(|closing| *closing) => Some(closing.is_err()),
@@ -271,7 +286,7 @@ impl Target {
 }
 
 /// A number from 0 to 1 that differs from client to client and from time to time.
-fn random_share() -> f64 {
+pub(crate) fn random_share() -> f64 {
     let [byte, ..] = random_id();
     f64::from(byte) / f64::from(u8::MAX)
 }

@@ -11,7 +11,9 @@ use crate::error::{AnswerError, ConnectionError, Loss};
 use crate::exchange::{Exchange, Lost};
 use crate::questions::Questions;
 use batchkv_protocol::answer::Piece;
-use batchkv_protocol::control::{FEATURE_MAP, FEATURE_REFERENCES, FEATURE_SERVER_TIME};
+use batchkv_protocol::control::{
+    FEATURE_CLUSTER, FEATURE_MAP, FEATURE_REFERENCES, FEATURE_SERVER_TIME,
+};
 use batchkv_protocol::frame::{self, Kind, LENGTH_BYTES};
 use batchkv_protocol::limits::{FRAME_BYTES, OPERATIONS_PER_REQUEST_MAX, REQUESTS_UNANSWERED_MAX};
 use batchkv_protocol::{
@@ -40,6 +42,8 @@ pub struct Session<X> {
     timed: bool,
     /// Whether the server may push maps.
     takes_maps: bool,
+    /// Whether answers may tell how fresh they are.
+    takes_freshness: bool,
     /// Maps that were pushed and not taken out.
     maps: Vec<MapFrame>,
 }
@@ -77,6 +81,7 @@ impl<X> Default for Session<X> {
             questions: Questions::default(),
             timed: false,
             takes_maps: false,
+            takes_freshness: false,
             maps: Vec::new(),
         }
     }
@@ -90,6 +95,7 @@ impl<X: Exchange> Session<X> {
             may_refer: features & FEATURE_REFERENCES != 0,
             timed: features & FEATURE_SERVER_TIME != 0,
             takes_maps: features & FEATURE_MAP != 0,
+            takes_freshness: features & FEATURE_CLUSTER != 0,
             ..Self::default()
         }
     }
@@ -233,10 +239,14 @@ impl<X: Exchange> Session<X> {
     fn take_answers(&mut self, body: &[u8]) -> Result<(), Loss> {
         let mut frame = AnswerFrame::parse(body)?;
         if frame.server_time.is_some() != self.timed {
-            return Err(Loss::Unasked(match self.timed {
-                true => "answers without its time",
-                false => "answers with its time",
-            }));
+            match (self.timed, frame.freshness) {
+                (true, _) => return Err(Loss::Unasked("answers without its time")),
+                (false, None) => return Err(Loss::Unasked("answers with its time")),
+                (false, Some(_)) => frame.server_time = None,
+            }
+        }
+        if frame.freshness.is_some() && !self.takes_freshness {
+            return Err(Loss::Unasked("answers with their freshness"));
         }
         let index = frame.id as usize % REQUESTS_UNANSWERED_MAX;
         let slot = self
@@ -253,6 +263,9 @@ impl<X: Exchange> Session<X> {
         }
         slot.tell_answered(tally.answers(), frame.server_time);
         outcome?;
+        if let (Some(freshness), Some(exchange)) = (frame.freshness, &mut slot.exchange) {
+            exchange.fresh(freshness);
+        }
         slot.check_end(frame.last, tally.answers(), body.len())?;
         if frame.last {
             slot.end(Ok(()));
