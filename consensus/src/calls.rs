@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::task;
 use crate::transport::{Lane, Transport, Unsent};
 use crate::wire::{self, Body, Envelope, Malformed, Refused, Reply, Request};
+
+/// Who told something, and what.
+pub(crate) type Note = (u64, Bytes);
 
 /// Serves the requests that members of a group send to this one.
 pub(crate) trait Door {
@@ -38,6 +41,7 @@ pub(crate) struct Calls {
     /// By number: who must answer, and who waits for it.
     waiting: RefCell<HashMap<u64, (u64, oneshot::Sender<Reply>)>>,
     doors: RefCell<HashMap<u32, Rc<dyn Door>>>,
+    notes: RefCell<Option<mpsc::Sender<Note>>>,
 }
 
 impl Calls {
@@ -47,6 +51,7 @@ impl Calls {
             last_call: Cell::new(0),
             waiting: RefCell::default(),
             doors: RefCell::default(),
+            notes: RefCell::default(),
         });
         let weak = Rc::downgrade(&calls);
         calls.transport.attach(Rc::new(move |from, message| {
@@ -71,6 +76,7 @@ impl Calls {
     pub(crate) fn close(&self) {
         self.doors.borrow_mut().clear();
         self.waiting.borrow_mut().clear();
+        self.notes.replace(None);
         self.transport.close();
     }
 
@@ -108,8 +114,27 @@ impl Calls {
         match body {
             Body::Request(request) => self.serve(from, envelope, request),
             Body::Reply(reply) => self.replied(from, envelope, reply),
+            Body::Note(bytes) => self.noted(from, bytes),
         }
         Ok(())
+    }
+
+    /// Tells a node something beside all groups.
+    pub(crate) fn tell(&self, to: u64, note: Bytes) {
+        let message = wire::write(Envelope { group: 0, call: 0 }, &Body::Note(note));
+        let _lost = self.transport.send(to, Lane::Urgent, message);
+    }
+
+    /// Whom notes go to from now on.
+    pub(crate) fn take_notes(&self, notes: mpsc::Sender<Note>) {
+        self.notes.replace(Some(notes));
+    }
+
+    /// What its receiver has no room for is lost.
+    fn noted(&self, from: u64, bytes: Bytes) {
+        if let Some(notes) = &*self.notes.borrow() {
+            let _lost = notes.try_send((from, bytes));
+        }
     }
 
     /// Takes a reply to a call that still waits and was made to the node that replies.

@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
+use tokio::sync::mpsc;
 
-use crate::calls::Calls;
+use crate::calls::{Calls, Note};
 use crate::error::StartError;
 use crate::group::{self, GroupHandle, Running, Start};
 use crate::machine::StateMachine;
@@ -47,6 +49,14 @@ impl Host {
 
     pub(crate) fn learn(&self, node: u64, address: &str) {
         self.calls.learn(node, address);
+    }
+
+    pub(crate) fn tell(&self, to: u64, note: Bytes) {
+        self.calls.tell(to, note);
+    }
+
+    pub(crate) fn take_notes(&self, notes: mpsc::Sender<Note>) {
+        self.calls.take_notes(notes);
     }
 
     pub(crate) async fn start<S: StateMachine>(

@@ -67,6 +67,12 @@ pub trait StateMachine: 'static {
         entries: Vec<Committed<Self::Parked>>,
     ) -> impl Future<Output = Vec<Self::Answer>>;
 
+    /// A proposal is not answered by [`apply`](Self::apply): what was parked beside it, and why. Called before its
+    /// caller is told the same, on whichever thread knows.
+    fn refused(parked: Self::Parked, error: &ProposeError) {
+        let _ = (parked, error);
+    }
+
     /// The state as it is now, between two calls of `apply`. Later entries must not change what it yields.
     fn image(&mut self) -> Self::Image;
 

@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use tokio::runtime::Builder;
@@ -115,6 +116,17 @@ impl Node {
     pub fn learn(&self, node: u64, address: &str) -> Result<(), StartError> {
         let address = address.to_owned();
         self.order(move |host| async move { host.learn(node, &address) }.boxed_local())
+    }
+
+    /// Tells a node something that belongs to no group. It may be lost, and is not answered.
+    pub fn tell(&self, to: u64, note: Bytes) -> Result<(), StartError> {
+        self.order(move |host| async move { host.tell(to, note) }.boxed_local())
+    }
+
+    /// What other nodes [tell](Self::tell) this one from now on, with their ids. What `notes` has no room for is
+    /// lost.
+    pub fn take_notes(&self, notes: mpsc::Sender<(u64, Bytes)>) -> Result<(), StartError> {
+        self.order(move |host| async move { host.take_notes(notes) }.boxed_local())
     }
 
     /// Stops all groups and ends the thread. Hand leaderships over first.

@@ -96,20 +96,27 @@ impl<S: StateMachine> GroupHandle<S> {
         bytes: Bytes,
         parked: S::Parked,
     ) -> Result<oneshot::Receiver<Result<S::Answer, ProposeError>>, ProposeError> {
+        let refuse = |parked, error| {
+            S::refused(parked, &error);
+            Err(error)
+        };
         if bytes.len() > PROPOSAL_BYTES_MAX {
-            return Err(ProposeError::TooLong { bytes: bytes.len() });
+            let bytes = bytes.len();
+            return refuse(parked, ProposeError::TooLong { bytes });
         }
-        let held = Held::take(&self.held, bytes.len()).ok_or(ProposeError::Busy)?;
+        let Some(held) = Held::take(&self.held, bytes.len()) else {
+            return refuse(parked, ProposeError::Busy);
+        };
         let (reply, answer) = oneshot::channel();
         let waiting = Waiting {
             parked,
             reply,
             held,
         };
-        self.submit
-            .send(Submission { bytes, waiting })
-            .map_err(|_| ProposeError::Stopped)?;
-        Ok(answer)
+        match self.submit.send(Submission { bytes, waiting }) {
+            Ok(()) => Ok(answer),
+            Err(unsent) => refuse(unsent.0.waiting.parked, ProposeError::Stopped),
+        }
     }
 
     /// An index such that a state at it, or later, holds all that was acknowledged before the call. Wait

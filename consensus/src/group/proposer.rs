@@ -168,15 +168,20 @@ impl<S: StateMachine> Proposer<S> {
 fn give_up<S: StateMachine>(tickets: &Tickets<S>, ticket: u64, error: &ProposeError) {
     let waiting = tickets.borrow_mut().remove(&ticket);
     for caller in waiting.into_iter().flatten() {
-        let _caller_left = caller.reply.send(Err(error.clone()));
+        refuse(caller, error);
     }
+}
+
+fn refuse<S: StateMachine>(caller: Waiting<S>, error: &ProposeError) {
+    S::refused(caller.parked, error);
+    let _caller_left = caller.reply.send(Err(error.clone()));
 }
 
 /// Answers all callers when the group stops.
 pub(crate) fn give_up_all<S: StateMachine>(tickets: &Tickets<S>) {
     let all: HashMap<_, _> = tickets.take();
     for caller in all.into_values().flatten() {
-        let _caller_left = caller.reply.send(Err(ProposeError::Unknown));
+        refuse(caller, &ProposeError::Unknown);
     }
 }
 

@@ -17,6 +17,8 @@
 //! ended    133  vote
 //! refused  134  0 no such group | 1 no such transfer | 2 failed
 //!
+//! note     200  bytes                                          of no group, and not answered
+//!
 //! entry      := position | 0 blank | 1 round | 2 members
 //! round      := time u64 | count u32 | { length u32 } | { bytes }
 //! members    := sets u16 | { count u16 | { id u64 } } | count u16 | { id u64 | length u16 | address }
@@ -58,6 +60,8 @@ pub(crate) struct Envelope {
 pub(crate) enum Body {
     Request(Request),
     Reply(Reply),
+    /// What one node tells another beside all groups.
+    Note(Bytes),
 }
 
 /// Begins the transfer of a snapshot.
@@ -125,6 +129,7 @@ mod kind {
     pub(super) const NEXT: u8 = 132;
     pub(super) const ENDED: u8 = 133;
     pub(super) const REFUSED: u8 = 134;
+    pub(super) const NOTE: u8 = 200;
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ impl Reader {
             }),
             kind::ENDED => Body::Reply(Reply::Ended { vote: self.vote()? }),
             kind::REFUSED => Body::Reply(Reply::Refused(self.refused()?)),
+            kind::NOTE => Body::Note(self.0.split_to(self.0.len())),
             _ => return Err(Malformed("unknown kind")),
         })
     }

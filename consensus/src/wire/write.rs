@@ -16,6 +16,10 @@ pub(crate) fn write(envelope: Envelope, body: &Body) -> Bytes {
     match body {
         Body::Request(request) => out.request(envelope, request),
         Body::Reply(reply) => out.reply(envelope, reply),
+        Body::Note(bytes) => {
+            out.head(kind::NOTE, envelope);
+            out.0.put_slice(bytes);
+        }
     }
     out.0.freeze()
 }
@@ -24,7 +28,7 @@ pub(crate) fn write(envelope: Envelope, body: &Body) -> Bytes {
 fn body_bytes(body: &Body) -> usize {
     match body {
         Body::Request(Request::Append(append)) => append.entries.iter().map(entry_bytes).sum(),
-        Body::Request(Request::Chunk { bytes, .. }) => bytes.len(),
+        Body::Request(Request::Chunk { bytes, .. }) | Body::Note(bytes) => bytes.len(),
         _ => 0,
     }
 }
