@@ -88,6 +88,7 @@ impl<X: Exchange> Pump<X> {
 
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Loss>> {
         self.check_silence(cx)?;
+        self.take_received()?;
         loop {
             let submitted = self.take_submitted(cx);
             let written = self.write(cx);
@@ -158,11 +159,16 @@ impl<X: Exchange> Pump<X> {
         }
         self.receive.filled(bytes);
         self.traffic.bytes_received += bytes as u64;
+        self.take_received()?;
+        Ok(true)
+    }
+
+    /// Uses the frames that are there; the first may have come with the hello.
+    fn take_received(&mut self) -> Result<(), Loss> {
         self.session.feed(&mut self.receive)?;
         self.traffic.references = self.session.references();
         self.tell_statuses();
-        self.learn_maps()?;
-        Ok(true)
+        self.learn_maps()
     }
 
     fn tell_statuses(&mut self) {

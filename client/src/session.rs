@@ -228,6 +228,9 @@ impl<X: Exchange> Session<X> {
                 Ok(())
             }
             Control::Map(_) => Err(Loss::Unasked("a map")),
+            Control::JoinRequest(_) | Control::JoinAnswer(_) => {
+                Err(Loss::Unasked("a frame of a newcomer"))
+            }
             Control::CountersRequest => Err(Loss::Unasked("a request for counters")),
             Control::StatusRequest => Err(Loss::Unasked("a request for a status")),
             Control::OperatorRequest(_) | Control::OperatorAnswer(_) => {

@@ -28,6 +28,7 @@
 use crate::buffer::SendBuffer;
 use crate::frame::{LENGTH_BYTES, Malformed, TAG_OPERATOR_REQUEST};
 use crate::hello::{ClientHello, OperatorHello, PeerHello, ServerHello};
+use crate::join::{JoinAnswer, JoinRequest};
 use crate::limits::{self, ADDRESS_BYTES_MAX, FRAME_BYTES, FRAME_BYTES_MAX, SERVERS_MAX};
 use crate::map::{Ownership, PartitionMap};
 use crate::operator::{OperatorAnswer, OperatorRequest};
@@ -189,6 +190,12 @@ pub enum Control {
     /// See [`OperatorAnswer`].
     #[wincode(tag = 15)]
     OperatorAnswer(OperatorAnswer),
+    /// See [`JoinRequest`].
+    #[wincode(tag = 20)]
+    JoinRequest(JoinRequest),
+    /// See [`JoinAnswer`].
+    #[wincode(tag = 21)]
+    JoinAnswer(JoinAnswer),
 }
 
 /// bincode's `standard()`; a forged count reserves at most `RESERVE_BYTES`.
@@ -226,6 +233,7 @@ impl Control {
             }
             Self::Map(map) => map.check().map(|()| control),
             Self::OperatorAnswer(answer) => answer.check().map(|()| control),
+            Self::JoinRequest(request) => request.check().map(|()| control),
             _ => Ok(control),
         }
     }

@@ -11,6 +11,7 @@
 //!    10 PeerHello   11 OperatorHello   12 Map                                       see `hello`, `control`
 //!    13 FreshAnswer                                                                 see `answer`
 //!    14 OperatorRequest   15 OperatorAnswer                                         see `operator`
+//!    20 JoinRequest   21 JoinAnswer                                                see `join`
 //! ```
 //!
 //! A body that is not used up to its last byte is malformed. A frame longer than
@@ -33,6 +34,8 @@ const TAG_MAP: u8 = 12;
 pub(crate) const TAG_FRESH_ANSWER: u8 = 13;
 pub(crate) const TAG_OPERATOR_REQUEST: u8 = 14;
 const TAG_OPERATOR_ANSWER: u8 = 15;
+const TAG_JOIN_REQUEST: u8 = 20;
+const TAG_JOIN_ANSWER: u8 = 21;
 
 /// What a body is, by its tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +102,8 @@ pub fn kind(body: &[u8]) -> Result<Kind, Malformed> {
             0..TAG_REQUEST
             | TAG_STATUS_REQUEST..=TAG_STATUS
             | TAG_PEER_HELLO..=TAG_MAP
-            | TAG_OPERATOR_REQUEST..=TAG_OPERATOR_ANSWER,
+            | TAG_OPERATOR_REQUEST..=TAG_OPERATOR_ANSWER
+            | TAG_JOIN_REQUEST..=TAG_JOIN_ANSWER,
         ) => Ok(Kind::Control),
         Some(&TAG_REQUEST) => Ok(Kind::Request),
         Some(&(TAG_ANSWER | TAG_TIMED_ANSWER | TAG_FRESH_ANSWER)) => Ok(Kind::Answer),

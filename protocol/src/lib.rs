@@ -9,7 +9,7 @@
 //!
 //! Where to start: [`frame`] (how bytes are cut into frames, and the tags), [`request`] and
 //! [`answer`] (the data path, encoded and decoded by hand), [`options`] (what groups ask of a cluster),
-//! [`mod@hello`] (who connects), [`control`] (counters, status, maps, errors), [`operator`], [`mod@placement`], [`map`] and [`live`] (which server a key lives on, and how that
+//! [`mod@hello`] (who connects), [`join`] (how a server becomes a cluster's), [`control`] (counters, status, maps, errors), [`operator`], [`mod@placement`], [`map`] and [`live`] (which server a key lives on, and how that
 //! changes), [`limits`] (every bound, in one file).
 //!
 //! Every frame's body is one value in the format of bincode 2's `standard()` configuration; the
@@ -23,6 +23,7 @@ pub mod buffer;
 pub mod control;
 pub mod frame;
 pub mod hello;
+pub mod join;
 mod kept;
 pub mod key;
 pub mod limits;
@@ -41,6 +42,7 @@ pub use buffer::{ReceiveBuffer, SendBuffer};
 pub use control::{Control, Counters, ErrorFrame, MapFrame, ServerAddress, Status};
 pub use frame::Malformed;
 pub use hello::{ClientHello, Hello, OperatorHello, PeerHello, Role, ServerHello, ServerLimits};
+pub use join::{JoinAnswer, JoinRequest};
 pub use kept::{KeptAnswers, KeptCursor};
 pub use key::Key;
 pub use live::LiveMap;

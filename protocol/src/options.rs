@@ -27,12 +27,15 @@ use crate::limits::OPENING_BYTES;
 use crate::wire::{Reader, VARINT_BYTES_MAX, put_varint};
 use wincode::{SchemaRead, SchemaWrite};
 
-const SEQUENCE: u8 = 1;
+/// Flag: the group may be sent again.
+pub const SEQUENCE: u8 = 1;
 const ANY: u8 = 2;
 const ALL: u8 = 4;
 const LEADER: u8 = 8;
-const VERSIONS: u8 = 16;
-const OPENS: u8 = 32;
+/// Flag: values come with versions.
+pub const VERSIONS: u8 = 16;
+/// Flag: the group opens a stream.
+pub const OPENS: u8 = 32;
 const KNOWN: u8 = SEQUENCE | ANY | ALL | LEADER | VERSIONS | OPENS;
 
 /// Bytes of a version behind a value.
