@@ -1,8 +1,9 @@
 //! A group's answers, once its writes are applied: outcomes where it wrote, and the gets that stayed behind.
 
+use crate::limits::VERSION_BYTES;
 use crate::outcome::Outcome;
 use crate::versions::Unversioned;
-use batchkv_protocol::{Answer, Answers, Counters};
+use batchkv_protocol::{Answer, Answers, Counters, Position};
 use batchkv_store::{Engine, Placed};
 
 /// A group's writes and what came of them.
@@ -12,6 +13,8 @@ pub struct Written<'a> {
     pub positions: &'a [u16],
     /// What came of each.
     pub outcomes: &'a [Outcome],
+    /// Whether the group asks for versions: behind its values, and of what it stores.
+    pub versions: bool,
 }
 
 impl<'a> Written<'a> {
@@ -20,6 +23,34 @@ impl<'a> Written<'a> {
         let operation = u16::try_from(operation).ok()?;
         let place = self.positions.binary_search(&operation).ok()?;
         self.outcomes.get(place)
+    }
+
+    /// Answers an operation by its outcome; `false` when there was no room.
+    fn answer(
+        &self,
+        position: Position,
+        outcome: &Outcome,
+        refuse: &impl Fn(&Outcome) -> Answer<'static>,
+        answers: &mut impl Answers,
+    ) -> bool {
+        match outcome {
+            Outcome::Stored { version } if self.versions => {
+                let version = *version;
+                answers.answer(position, Answer::StoredAs { version })
+            }
+            Outcome::Value { version, value } if self.versions => {
+                let room = answers.value(position, value.len() + VERSION_BYTES);
+                room.map(|room| {
+                    room[..value.len()].copy_from_slice(value);
+                    room[value.len()..].copy_from_slice(&version.to_le_bytes());
+                })
+                .is_some()
+            }
+            _ => answers.answer(
+                position,
+                as_answer(outcome).unwrap_or_else(|| refuse(outcome)),
+            ),
+        }
     }
 }
 
@@ -41,8 +72,7 @@ pub fn answer_group<E: Engine>(
     let mut answered = 0;
     while let Some(next) = window.get(answered) {
         if let Some(outcome) = outcome(next) {
-            let answer = as_answer(outcome).unwrap_or_else(|| refuse(outcome));
-            if !answers.answer(next.position, answer) {
+            if !written.answer(next.position, outcome, &refuse, answers) {
                 break;
             }
             count(outcome, counters);
@@ -52,7 +82,7 @@ pub fn answer_group<E: Engine>(
         let rest = &window[answered..];
         let writes_at = rest.iter().position(|placed| outcome(placed).is_some());
         let gets = &rest[..writes_at.unwrap_or(rest.len())];
-        let read = read(gets, (engine, slot), answers, counters);
+        let read = read(gets, (engine, slot), written.versions, answers, counters);
         answered += read;
         if read < gets.len() {
             break;
@@ -65,13 +95,10 @@ pub fn answer_group<E: Engine>(
 fn read<E: Engine>(
     gets: &[Placed<'_>],
     (engine, slot): (&E, u32),
+    versions: bool,
     answers: &mut impl Answers,
     counters: &mut Counters,
 ) -> usize {
-    let mut answers = Unversioned(answers);
-    if gets.iter().all(|get| get.partition == slot) {
-        return engine.apply(gets, &mut answers, counters);
-    }
     let moved: Vec<Placed<'_>> = gets
         .iter()
         .map(|get| Placed {
@@ -79,7 +106,10 @@ fn read<E: Engine>(
             ..*get
         })
         .collect();
-    engine.apply(&moved, &mut answers, counters)
+    match versions {
+        true => engine.apply(&moved, answers, counters),
+        false => engine.apply(&moved, &mut Unversioned(answers), counters),
+    }
 }
 
 fn as_answer(outcome: &Outcome) -> Option<Answer<'_>> {

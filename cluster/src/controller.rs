@@ -19,7 +19,7 @@
 use crate::directory::{Command, Directory};
 use crate::limits::COPIES_MAX;
 use crate::placement::{self, Move, Partition, ServerState};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A partition's group as its leader describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,6 +85,20 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// The partition whose group it is asked of.
+    #[must_use]
+    pub fn partition(&self) -> u32 {
+        match *self {
+            Self::AddLearner { partition, .. }
+            | Self::Promote { partition, .. }
+            | Self::RemoveVoter { partition, .. }
+            | Self::RemoveLearner { partition, .. }
+            | Self::Lead { partition, .. } => partition,
+        }
+    }
+}
+
 /// Where partitions should be from now on: commands to the directory; none when it is as it should be.
 /// `groups` are indexed by partition, all of them.
 #[must_use]
@@ -127,9 +141,10 @@ pub fn held_by(server: u64, groups: &[Group]) -> usize {
 }
 
 /// The next step of each group that is not yet what the directory wants; none when all are. `groups` are
-/// indexed by partition, all of them.
+/// indexed by partition, all of them. With servers that are `absent` nothing is begun, and what was begun is given up;
+/// where they vote they stay.
 #[must_use]
-pub fn steps(directory: &Directory, groups: &[Group]) -> Vec<Step> {
+pub fn steps(directory: &Directory, groups: &[Group], absent: &BTreeSet<u64>) -> Vec<Step> {
     let partitions = wanted_partitions(directory, groups);
     let servers = directory.placement_servers();
     let assignments = placement::assign(&servers, &partitions, directory.replicas() as usize);
@@ -147,6 +162,7 @@ pub fn steps(directory: &Directory, groups: &[Group]) -> Vec<Step> {
             group,
             wanted: &partition.replicas,
             directory,
+            absent,
             preferred: assignment.leader,
         };
         steps.extend(partition.next(&mut copies));
@@ -215,6 +231,7 @@ struct GroupView<'a> {
     group: &'a Group,
     wanted: &'a [u64],
     directory: &'a Directory,
+    absent: &'a BTreeSet<u64>,
     /// Who should lead it once it is where it should be.
     preferred: Option<u64>,
 }
@@ -226,7 +243,7 @@ impl GroupView<'_> {
         }
         let partition = self.number;
         let voters = &self.group.voters;
-        let is_coming = |id: &&u64| !voters.contains(id) && self.is(**id, ServerState::Up);
+        let is_coming = |id: &&u64| !voters.contains(id) && self.is_fit(**id);
         let coming: Vec<u64> = self.wanted.iter().filter(is_coming).copied().collect();
         let mut learners = self.group.learners.iter();
         if let Some(stray) = learners.find(|learner| !coming.contains(&learner.server)) {
@@ -243,10 +260,9 @@ impl GroupView<'_> {
         self.shrink().or_else(|| self.balance())
     }
 
-    fn is(&self, id: u64, state: ServerState) -> bool {
-        self.directory
-            .server(id)
-            .is_some_and(|server| server.state == state)
+    fn is_fit(&self, id: u64) -> bool {
+        let server = self.directory.server(id);
+        server.is_some_and(|server| server.state == ServerState::Up) && !self.absent.contains(&id)
     }
 
     /// Voters that should not be; those that are gone first, and the leader last.
@@ -265,9 +281,7 @@ impl GroupView<'_> {
 
     /// A voter that stays and can lead.
     fn heir(&self) -> Option<u64> {
-        let stays = |id: &u64| {
-            *id != self.leader && self.wanted.contains(id) && self.is(*id, ServerState::Up)
-        };
+        let stays = |id: &u64| *id != self.leader && self.wanted.contains(id) && self.is_fit(*id);
         let preferred = self.preferred.filter(|id| self.group.voters.contains(id));
         let voters = self.group.voters.iter().copied();
         preferred.into_iter().chain(voters).find(stays)
@@ -308,7 +322,7 @@ impl GroupView<'_> {
 
     fn balance(&self) -> Option<Step> {
         let partition = self.number;
-        let to = self.preferred?;
+        let to = self.preferred.filter(|to| self.is_fit(*to))?;
         let is_due = to != self.leader && self.group.voters.contains(&to);
         is_due.then_some(Step::Lead { partition, to })
     }

@@ -1,43 +1,35 @@
-//! What a server tells all others by gossip: that it lives, how loaded it is, what it leads.
+//! What a server tells all others, many times a second: that it lives, how loaded it is, what it leads.
 //!
-//! Gossip starts things and decides none: it is late, it may be forged, and what it says of a group the group
-//! itself knows better. It is carried as few short strings, each under a name, since these are what
-//! is repeated to everybody:
+//! Gossip starts things and decides none: it is late, it may be lost, and what it says of a group the group
+//! itself knows better. It goes from each server to each other, over the connections that their groups use.
 //!
-//! ```text
-//! "cluster"   32 hexadecimal digits
-//! "directory" its version, as far as the server has it
-//! "load"      operations a second, records, bytes of memory: three numbers with a space between
-//! "leads"     partition:epoch of each, with a space between
-//! ```
+//! # As bytes
 //!
-//! Numbers are decimal. Names that are not in this list are for others to read.
+//! Format 1: the fields of [`Told`] in their order.
 
-use crate::codec::{Malformed, within};
-use crate::limits::PARTITIONS_MAX;
-use std::fmt::Write;
-use std::str::FromStr;
+use crate::codec::{self, Malformed, within};
+use crate::controller::{Group, Learner};
+use crate::limits::{CAUGHT_UP_ENTRIES, PARTITIONS_MAX};
+use batchkv_consensus::{Role, Status};
+use wincode::{SchemaRead, SchemaWrite};
 
-const CLUSTER: &str = "cluster";
-const DIRECTORY: &str = "directory";
-const LOAD: &str = "load";
-const LEADS: &str = "leads";
+const FORMAT: u8 = 1;
 
 /// What one server tells.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, SchemaRead, SchemaWrite)]
 pub struct Told {
-    /// The cluster that it belongs to: what another cluster's servers tell is not for us.
-    pub cluster: u128,
     /// The version of the directory that it has.
     pub directory: u64,
     /// What it does and holds.
     pub load: Load,
-    /// The partitions that it leads, rising, with their [epochs](crate::map::epoch).
-    pub leads: Vec<(u32, u64)>,
+    /// It stops: nobody should hand it a leadership.
+    pub is_leaving: bool,
+    /// The groups that it leads, by rising partition.
+    pub leads: Vec<Led>,
 }
 
 /// What a server does and holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, SchemaRead, SchemaWrite)]
 pub struct Load {
     /// Operations a second, over the last seconds.
     pub operations_per_second: u64,
@@ -47,87 +39,113 @@ pub struct Load {
     pub memory_bytes: u64,
 }
 
+/// A partition's group as its leader sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, SchemaRead, SchemaWrite)]
+pub struct Led {
+    /// The partition.
+    pub partition: u32,
+    /// Which incarnation of it.
+    pub incarnation: u64,
+    /// The leader's term.
+    pub term: u64,
+    /// Index of the leader's last entry.
+    pub last: u64,
+    /// Who belongs to the group, by rising id.
+    pub members: Vec<Member>,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, SchemaRead, SchemaWrite)]
+pub struct Member {
+    /// Its server's id.
+    pub server: u64,
+    /// Whether it votes.
+    pub votes: bool,
+    /// Entries that it lacks of the leader's log; `None` while the leader has not heard of it.
+    pub behind: Option<u64>,
+}
+
 impl Told {
-    /// Names and texts.
+    /// What is told, as bytes.
     #[must_use]
-    pub fn to_texts(&self) -> [(&'static str, String); 4] {
-        let Load {
-            operations_per_second,
-            records,
-            memory_bytes,
-        } = self.load;
-        let mut leads = String::new();
-        for (partition, epoch) in &self.leads {
-            let gap = if leads.is_empty() { "" } else { " " };
-            write!(leads, "{gap}{partition}:{epoch}").expect("a string takes what it is given");
-        }
-        [
-            (CLUSTER, format!("{:032x}", self.cluster)),
-            (DIRECTORY, self.directory.to_string()),
-            (
-                LOAD,
-                format!("{operations_per_second} {records} {memory_bytes}"),
-            ),
-            (LEADS, leads),
-        ]
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(FORMAT, self)
     }
 
-    /// What was told, from whoever has the text of each name; `None` for what was not told yet.
+    /// What was [encoded](Self::encode).
     ///
     /// # Errors
-    /// When a text is not what its name stands for. Nothing of it should be believed then.
-    pub fn from_texts<'a>(text: impl Fn(&str) -> Option<&'a str>) -> Result<Self, Malformed> {
-        let cluster = text(CLUSTER).unwrap_or("0");
-        let cluster = u128::from_str_radix(cluster, 16).map_err(|_| unreadable(CLUSTER))?;
-        let directory = number(DIRECTORY, text(DIRECTORY).unwrap_or("0"))?;
-        let load = text(LOAD).map_or(Ok(Load::default()), read_load)?;
-        let leads = read_leads(text(LEADS).unwrap_or(""))?;
-        Ok(Self {
-            cluster,
-            directory,
-            load,
-            leads,
+    /// When the bytes are of another format, cut, damaged or followed by others, or name partitions out of order or
+    /// that no cluster has. Nothing of it should be believed then.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let told: Self = codec::decode("gossip", FORMAT, bytes)?;
+        let partitions = told.leads.iter().map(|led| led.partition);
+        if !partitions.is_sorted_by(|one, next| one < next) {
+            return Err(Malformed::Content {
+                what: "gossip",
+                reason: "partitions are out of order".to_owned(),
+            });
+        }
+        if let Some(last) = told.leads.last() {
+            let partition = last.partition as usize;
+            within(
+                "partition in gossip",
+                partition,
+                0,
+                PARTITIONS_MAX as usize - 1,
+            )?;
+        }
+        Ok(told)
+    }
+}
+
+impl Led {
+    /// What there is to tell of a group whose `status` this is here; `None` where another leads it.
+    #[must_use]
+    pub fn of(partition: u32, incarnation: u64, status: &Status) -> Option<Self> {
+        let member = |member: &batchkv_consensus::MemberStatus| Member {
+            server: member.id,
+            votes: member.voter,
+            behind: member.matched.map(|at| status.last.saturating_sub(at)),
+        };
+        (status.role == Role::Leader).then(|| Self {
+            partition,
+            incarnation,
+            term: status.term,
+            last: status.last,
+            members: status.members.iter().map(member).collect(),
         })
     }
-}
 
-fn read_load(text: &str) -> Result<Load, Malformed> {
-    let mut numbers = text.split(' ');
-    let mut next = || number(LOAD, numbers.next().unwrap_or(""));
-    let load = Load {
-        operations_per_second: next()?,
-        records: next()?,
-        memory_bytes: next()?,
-    };
-    numbers.next().map_or(Ok(load), |_| Err(unreadable(LOAD)))
-}
-
-fn read_leads(text: &str) -> Result<Vec<(u32, u64)>, Malformed> {
-    let mut leads: Vec<(u32, u64)> = Vec::new();
-    for one in text.split(' ').filter(|one| !one.is_empty()) {
-        let (partition, epoch) = one.split_once(':').ok_or_else(|| unreadable(LEADS))?;
-        let (partition, epoch) = (number(LEADS, partition)?, number(LEADS, epoch)?);
-        within(
-            "partition in gossip",
-            partition as usize,
-            0,
-            PARTITIONS_MAX as usize - 1,
-        )?;
-        if leads.last().is_some_and(|(last, _)| *last >= partition) {
-            return Err(unreadable(LEADS));
-        }
-        leads.push((partition, epoch));
+    /// The member on `server`.
+    #[must_use]
+    pub fn member(&self, server: u64) -> Option<&Member> {
+        self.members.iter().find(|member| member.server == server)
     }
-    Ok(leads)
+
+    /// The group as the [controller](crate::controller) sees it, led by `leader`.
+    #[must_use]
+    pub fn group(&self, leader: u64) -> Group {
+        let of = |votes| self.members.iter().filter(move |one| one.votes == votes);
+        Group {
+            leader: Some(leader),
+            voters: of(true).map(|voter| voter.server).collect(),
+            learners: of(false)
+                .map(|learner| Learner {
+                    server: learner.server,
+                    is_caught_up: learner.is_caught_up(),
+                })
+                .collect(),
+            bytes: 0,
+        }
+    }
 }
 
-fn number<N: FromStr>(name: &'static str, text: &str) -> Result<N, Malformed> {
-    text.parse().map_err(|_| unreadable(name))
-}
-
-fn unreadable(name: &'static str) -> Malformed {
-    Malformed::Content {
-        what: "gossip",
-        reason: format!("{name:?} is not what it should be"),
+impl Member {
+    /// Whether it lags so little that it may vote, or lead.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.behind
+            .is_some_and(|behind| behind <= CAUGHT_UP_ENTRIES)
     }
 }

@@ -17,10 +17,11 @@
 //!   (why sending again is safe), [`versions`], [`answering`];
 //! - a move: [`directory`] (what the cluster has agreed on about itself), [`placement`] (which server should
 //!   hold what), [`controller`] (the next step on the way there), [`replica::image`] (what is copied);
-//! - what is told: [`mod@map`] to clients, [`gossip`] to each other.
+//! - what is told: [`mod@map`] to clients, [`gossip`] to each other;
+//! - a server: [`node`], which ties all of it together.
 //!
-//! All of it is plain synchronous code on bytes and values. Only [`host`], where consensus drives it, has
-//! threads. [`limits`] has every bound.
+//! All of it is plain synchronous code on bytes and values. Only [`host`], where consensus drives it, and the rim of
+//! [`node`] have threads. [`limits`] has every bound.
 
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ pub mod gossip;
 pub mod host;
 pub mod limits;
 pub mod map;
+pub mod node;
 pub mod outcome;
 pub mod placement;
 pub mod proposal;

@@ -36,6 +36,8 @@ pub const TABLE_IMAGE_BYTES_MAX: usize = 2 * STREAMS_BYTES_MAX;
 pub const REPLICAS_MAX: u32 = 7;
 /// Most partitions that are copied to a server at a time, and from one.
 pub const COPIES_MAX: usize = 2;
+/// Entries that a member may lack of its leader's log and still become a voter, or the leader: what is under way.
+pub const CAUGHT_UP_ENTRIES: u64 = 64;
 /// Partitions of a cluster when nobody says otherwise.
 pub const PARTITIONS_DEFAULT: u32 = 16;
 

@@ -2,13 +2,13 @@
 //!
 //! A server keeps one [`LiveMap`](batchkv_protocol::LiveMap). It begins as the directory [wants](wanted) it, and whenever
 //! a group or gossip says who leads it, that is [offered](ownership): the highest epoch of a
-//! partition wins, wherever it was heard. What it is at one moment, with the directory's addresses, is what clients are
-//! [sent](map_frame).
+//! partition wins, wherever it was heard. What it is at one moment, with the directory's [addresses], is what clients
+//! are sent.
 
 use crate::directory::{Directory, Server};
 use crate::placement::ServerState;
 use batchkv_protocol::PartitionMap;
-use batchkv_protocol::control::{MapFrame, ServerAddress};
+use batchkv_protocol::control::ServerAddress;
 use batchkv_protocol::limits::EPOCH_MAX;
 use batchkv_protocol::map::Ownership;
 
@@ -57,21 +57,17 @@ pub fn wanted(directory: &Directory) -> Option<PartitionMap> {
     PartitionMap::new(owned.collect()).ok()
 }
 
-/// The map for clients. `version` rises with each map that this server sends.
+/// Where clients reach the servers, those that are gone left out.
 ///
 /// An owner that the directory does not know, or no longer, has no address: a newer map tells another.
 #[must_use]
-pub fn map_frame(directory: &Directory, owners: &PartitionMap, version: u64) -> MapFrame {
+pub fn addresses(directory: &Directory) -> Vec<ServerAddress> {
     let alive = directory.servers().iter().filter(|server| is_alive(server));
-    let servers = alive.map(|server| ServerAddress {
+    let address = |server: &Server| ServerAddress {
         id: server.index,
         address: server.arrival.address.clone(),
-    });
-    MapFrame {
-        version,
-        servers: servers.collect(),
-        partitions: owners.partitions().to_vec(),
-    }
+    };
+    alive.map(address).collect()
 }
 
 fn is_alive(server: &Server) -> bool {

@@ -121,6 +121,7 @@ fn replicated<E: Engine>(
     let written = Written {
         positions: &set.positions,
         outcomes,
+        versions: false,
     };
     let mut kept = Kept { kept: vec![], room };
     let mut counters = Counters::default();
@@ -190,6 +191,7 @@ fn what_has_no_answer_is_refused() {
     let written = Written {
         positions: &[0, 1],
         outcomes: &[Outcome::Forgotten, Outcome::Mismatch { found: 4 }],
+        versions: false,
     };
     let engine = Dashmap::new(1, None);
     let mut kept = Kept {

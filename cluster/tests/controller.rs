@@ -196,7 +196,7 @@ impl World {
     /// Asks the controller, and carries out what arrives; whether there was anything to do.
     fn ask(&mut self, arriving: u64) -> bool {
         let commands = placements(&self.directory, &self.groups);
-        let steps = steps(&self.directory, &self.groups);
+        let steps = steps(&self.directory, &self.groups, &BTreeSet::new());
         let is_busy = !commands.is_empty() || !steps.is_empty();
         for (number, step) in steps.into_iter().enumerate() {
             if arriving >> (number % 64) & 1 == 1 {
@@ -286,7 +286,7 @@ impl World {
         }
         panic!(
             "it does not end: {:?}",
-            steps(&self.directory, &self.groups)
+            steps(&self.directory, &self.groups, &BTreeSet::new())
         );
     }
 

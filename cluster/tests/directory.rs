@@ -273,8 +273,8 @@ fn golden_bytes() {
         &[1, 1, 7, 3, 3, 2][..], // format, bootstrapped, cluster, version, replicas, next server
         &[1, 1, 0],              // one server: id, index
         &expected[3..],
-        &[1],                            // up
-        &[4, 0, 0, 1, 1, 0, 0, 0, 0, 0], // four partitions: replicas, incarnation
+        &[1],                                        // up
+        &[4, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0], // four partitions: replicas, founder, incarnation
     ]
     .concat();
     assert_eq!(directory.encode(), expected);

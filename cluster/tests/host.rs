@@ -8,7 +8,9 @@ use batchkv_cluster::limits::IMAGE_BYTES_MAX;
 use batchkv_cluster::versions::split;
 use batchkv_cluster::{Answer, Outcome, Proposal, Write};
 use batchkv_consensus::limits::CHUNK_BYTES;
-use batchkv_consensus::{Committed, Image, Import, Proposal as Proposed, StateMachine};
+use batchkv_consensus::{
+    Committed, Image, Import, Proposal as Proposed, ProposeError, StateMachine,
+};
 use batchkv_protocol::{Answer as Wire, Answers, Counters, Operation, Position};
 use batchkv_store::{Engine, Partitioned, Placed};
 use bytes::Bytes;
@@ -109,6 +111,8 @@ impl Parked for Get {
     fn applied(self, answer: Answer, slot: u32) -> Self::Done {
         (answer, read(&self.0, slot, b"k"))
     }
+
+    fn refused(self, _: &ProposeError) {}
 }
 
 #[test]

@@ -4,15 +4,16 @@
 
 use batchkv_cluster::Directory;
 use batchkv_cluster::directory::{Arrival, Command};
-use batchkv_cluster::gossip::{Load, Told};
-use batchkv_cluster::map::{epoch, map_frame, ownership, wanted};
+use batchkv_cluster::gossip::{Led, Load, Member, Told};
+use batchkv_cluster::limits::CAUGHT_UP_ENTRIES;
+use batchkv_cluster::map::{addresses, epoch, ownership, wanted};
 use batchkv_cluster::placement::ServerState;
+use batchkv_consensus::{MemberStatus, Role, Status};
+use batchkv_protocol::LiveMap;
 use batchkv_protocol::limits::{EPOCH_MAX, PARTITIONS_MAX};
 use batchkv_protocol::map::Ownership;
-use batchkv_protocol::{Control, LiveMap, SendBuffer};
-use proptest::collection::{btree_map, vec};
-use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
-use std::collections::BTreeMap;
+use proptest::collection::vec;
+use proptest::prelude::{ProptestConfig, any, proptest};
 
 fn arrival(token: u128) -> Arrival {
     Arrival {
@@ -107,90 +108,106 @@ fn who_is_gone_owns_nothing_and_has_no_address() {
     let owners = wanted(&directory).unwrap();
     assert_eq!(owners.ownership(1).unwrap().owner, 1);
 
-    let map = map_frame(&directory, &owners, 9);
-    let addresses: Vec<(u32, &str)> = map
-        .servers
+    let addresses = addresses(&directory);
+    let addresses: Vec<(u32, &str)> = addresses
         .iter()
         .map(|server| (server.id, server.address.as_str()))
         .collect();
     assert_eq!(addresses, [(0, "host1:8081"), (1, "host2:8081")]);
-    let mut out = SendBuffer::default();
-    Control::Map(map.clone()).write(&mut out);
-    assert_eq!(Control::decode(&out.pending()[4..]), Ok(Control::Map(map)));
 }
 
-fn read(texts: &[(&'static str, String)]) -> Result<Told, batchkv_cluster::Malformed> {
-    let texts: BTreeMap<&str, &str> = texts
-        .iter()
-        .map(|(name, text)| (*name, text.as_str()))
-        .collect();
-    Told::from_texts(|name| texts.get(name).copied())
-}
-
-#[test]
-fn golden_texts() {
-    let told = Told {
-        cluster: 0xABC,
+fn told() -> Told {
+    Told {
         directory: 12,
         load: Load {
             operations_per_second: 1,
             records: 2,
-            memory_bytes: 3,
+            memory_bytes: 300,
         },
-        leads: vec![(0, 7), (12, 1 << 40)],
-    };
-    let expected = [
-        ("cluster", "00000000000000000000000000000abc"),
-        ("directory", "12"),
-        ("load", "1 2 3"),
-        ("leads", "0:7 12:1099511627776"),
-    ];
-    assert_eq!(
-        told.to_texts().map(|(name, text)| (name, text)),
-        expected.map(|(name, text)| (name, text.to_owned()))
-    );
-    assert_eq!(read(&told.to_texts()), Ok(told));
-    assert_eq!(read(&[]), Ok(Told::default()));
+        is_leaving: true,
+        leads: vec![Led {
+            partition: 5,
+            incarnation: 1,
+            term: 7,
+            last: 9,
+            members: vec![Member {
+                server: 3,
+                votes: true,
+                behind: Some(4),
+            }],
+        }],
+    }
 }
 
 #[test]
-fn texts_that_are_no_gossip_are_refused() {
-    let last = PARTITIONS_MAX.to_string() + ":1";
-    for (name, text) in [
-        ("cluster", "xyz"),
-        ("cluster", ""),
-        ("directory", "-1"),
-        ("load", "1 2"),
-        ("load", "1 2 3 4"),
-        ("load", "1  2 3"),
-        ("leads", "1"),
-        ("leads", "1:"),
-        ("leads", "2:1 1:1"),
-        ("leads", "1:1 1:2"),
-        ("leads", &last),
+fn golden_bytes() {
+    let bytes = [1, 12, 1, 2, 251, 44, 1, 1, 1, 5, 1, 7, 9, 1, 3, 1, 1, 4];
+    assert_eq!(told().encode(), bytes);
+    assert_eq!(Told::decode(&bytes), Ok(told()));
+}
+
+#[test]
+fn what_is_no_gossip_is_refused() {
+    let led = |partition| Led {
+        partition,
+        ..Led::default()
+    };
+    for leads in [
+        vec![led(1), led(1)],
+        vec![led(2), led(1)],
+        vec![led(PARTITIONS_MAX)],
     ] {
-        assert!(read(&[(name, text.to_owned())]).is_err(), "{name} {text}");
+        let told = Told {
+            leads,
+            ..Told::default()
+        };
+        assert!(Told::decode(&told.encode()).is_err(), "{told:?}");
     }
+    let bytes = told().encode();
+    for length in 0..bytes.len() {
+        assert!(Told::decode(&bytes[..length]).is_err(), "{length}");
+    }
+}
+
+#[test]
+fn only_a_leader_tells_of_its_group() {
+    let mut status = Status::default();
+    assert_eq!(Led::of(3, 0, &status), None);
+    status.role = Role::Leader;
+    status.term = 4;
+    status.last = 100;
+    let member = |id, voter, matched| MemberStatus {
+        id,
+        address: "a:1".into(),
+        voter,
+        matched,
+    };
+    status.members = [
+        member(1, true, Some(100)),
+        member(2, true, Some(90)),
+        member(4, false, Some(100 - CAUGHT_UP_ENTRIES - 1)),
+        member(5, false, Some(100 - CAUGHT_UP_ENTRIES)),
+        member(6, false, None),
+    ]
+    .into();
+    let led = Led::of(3, 0, &status).unwrap();
+    assert_eq!(led.member(2).unwrap().behind, Some(10));
+    let group = led.group(1);
+    assert_eq!((group.leader, group.voters), (Some(1), vec![1, 2]));
+    let learners: Vec<_> = group
+        .learners
+        .iter()
+        .map(|learner| (learner.server, learner.is_caught_up))
+        .collect();
+    assert_eq!(learners, [(4, false), (5, true), (6, false)]);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn what_is_told_is_what_is_heard(
-        cluster in any::<u128>(),
-        numbers in any::<[u64; 4]>(),
-        leads in btree_map(0..PARTITIONS_MAX, any::<u64>(), 0..70),
-    ) {
-        let [directory, operations_per_second, records, memory_bytes] = numbers;
-        let load = Load { operations_per_second, records, memory_bytes };
-        let told = Told { cluster, directory, load, leads: leads.into_iter().collect() };
-        prop_assert_eq!(read(&told.to_texts()), Ok(told));
-    }
-
-    #[test]
-    fn no_text_panics(name in 0..4usize, text in vec(any::<char>(), 0..20)) {
-        let name = Told::default().to_texts()[name].0;
-        let _refused = read(&[(name, text.into_iter().collect())]);
+    fn no_noise_panics(bytes in vec(any::<u8>(), 0..60)) {
+        let _refused = Told::decode(&bytes);
+        let _refused = Told::decode(&[&[1], &bytes[..]].concat());
     }
 }

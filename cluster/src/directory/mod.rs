@@ -41,6 +41,9 @@ pub struct Server {
 pub struct Wanted {
     /// Ids of the servers that should hold it, each once.
     pub replicas: Vec<u64>,
+    /// The one server that ever founds its group, alone, as it was placed for the first time; 0 before. All others
+    /// become members. So nobody can found it twice, whatever he does not know.
+    pub founder: u64,
     /// Rises when the partition is begun anew after a loss: entries, versions and streams belong to one.
     pub incarnation: u64,
 }
@@ -333,6 +336,9 @@ impl Cluster {
         if wanted.replicas != before {
             return Err(Refusal::Changed);
         }
+        if wanted.replicas.is_empty() {
+            wanted.founder = after[0];
+        }
         wanted.replicas = after;
         Ok(Reply::Done)
     }
@@ -346,6 +352,7 @@ impl Cluster {
             return Err(Refusal::Changed);
         }
         wanted.incarnation += 1;
+        wanted.founder = server;
         wanted.replicas = vec![server];
         Ok(Reply::Done)
     }

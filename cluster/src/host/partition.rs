@@ -3,7 +3,7 @@
 use super::slots::Slots;
 use super::workers::Workers;
 use crate::replica::{self, Answer, Fault, ImageId, Replica};
-use batchkv_consensus::{Committed, Image, Import, StateMachine};
+use batchkv_consensus::{Committed, Image, Import, ProposeError, StateMachine};
 use batchkv_store::Movable;
 use bytes::Bytes;
 use std::marker::PhantomData;
@@ -18,6 +18,9 @@ pub trait Parked: Send + 'static {
 
     /// The proposal was applied; the partition's records are at `slot` of the engine.
     fn applied(self, answer: Answer, slot: u32) -> Self::Done;
+
+    /// The proposal is not answered by applying it; `error` tells what is known of it.
+    fn refused(self, error: &ProposeError);
 }
 
 /// Nothing is left beside it.
@@ -27,6 +30,8 @@ impl Parked for () {
     fn applied(self, answer: Answer, _: u32) -> Answer {
         answer
     }
+
+    fn refused(self, _: &ProposeError) {}
 }
 
 /// One member of a partition's group: a [`Replica`] that workers apply to.
@@ -124,6 +129,10 @@ impl<E: Movable, P: Parked> StateMachine for PartitionMachine<E, P> {
         };
         // Without its worker the group can go on no more: nobody is answered.
         self.member.work(work).await.unwrap_or_default()
+    }
+
+    fn refused(parked: P, error: &ProposeError) {
+        parked.refused(error);
     }
 
     fn image(&mut self) -> PartitionImage<E> {
