@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cluster_args::{ClusterArgs, ClusterSettings};
 use batchkv_cli::listen::address;
 use batchkv_cli::{parse_with_config, values};
 use batchkv_protocol::PartitionMap;
@@ -16,7 +17,7 @@ use clap::{CommandFactory, Parser, ValueEnum};
 /// A key-value store that is driven by batches.
 #[derive(Debug, Parser)]
 #[command(name = "batchkv-server", version)]
-struct Args {
+pub(crate) struct Args {
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     listen: String,
@@ -26,19 +27,22 @@ struct Args {
     /// Allow --listen and --metrics-listen to be an address that machines outside the private network may
     /// reach
     #[arg(long)]
-    allow_public: bool,
+    pub(crate) allow_public: bool,
     /// Serve figures for Prometheus there, at /metrics; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT")]
     metrics_listen: Option<String>,
     /// This server's number among --servers, from 0
     #[arg(long, value_name = "I", default_value_t = 0, value_parser = values::count(0, SERVERS_MAX - 1))]
-    server_index: u32,
+    pub(crate) server_index: u32,
     /// Number of servers that share the keys
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::count(1, SERVERS_MAX))]
-    servers: u32,
-    /// Number of partitions, a power of two; the same on every server
-    #[arg(long, value_name = "P", default_value_t = PARTITIONS_DEFAULT, value_parser = values::count(1, PARTITIONS_MAX))]
-    partitions: u32,
+    pub(crate) servers: u32,
+    /// Number of partitions, a power of two; the same on every server, and in a cluster for its life [default: 256;
+    /// 16 in a cluster]
+    #[arg(long, value_name = "P", value_parser = values::count(1, PARTITIONS_MAX))]
+    pub(crate) partitions: Option<u32>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Which store keeps the records
     #[arg(long, value_enum, default_value_t = EngineName::Partitioned)]
     engine: EngineName,
@@ -89,6 +93,8 @@ pub(crate) struct Settings {
     pub(crate) resources_file: Option<PathBuf>,
     /// Nothing but the command line is to be looked at.
     pub(crate) check: bool,
+    /// How to become a member of a cluster, if that is wanted.
+    pub(crate) cluster: Option<ClusterSettings>,
     pub(crate) config: Config,
 }
 
@@ -111,10 +117,16 @@ fn validate(args: Args) -> Result<Settings, String> {
     let metrics_listen = metrics_listen
         .map(|text| address("--metrics-listen", text))
         .transpose()?;
-    let map = PartitionMap::fixed(args.partitions, args.servers).map_err(|error| {
+    let cluster = args.cluster.validate(&args, listen)?;
+    let partitions_default = match cluster {
+        Some(_) => batchkv_cluster::limits::PARTITIONS_DEFAULT,
+        None => PARTITIONS_DEFAULT,
+    };
+    let partitions = args.partitions.unwrap_or(partitions_default);
+    let map = PartitionMap::fixed(partitions, args.servers).map_err(|error| {
         format!(
-            "--partitions {} --servers {}: {error}",
-            args.partitions, args.servers
+            "--partitions {partitions} --servers {}: {error}",
+            args.servers
         )
     })?;
     if args.server_index >= args.servers {
@@ -124,15 +136,14 @@ fn validate(args: Args) -> Result<Settings, String> {
             args.server_index, args.servers
         ));
     }
-    let memory_bytes_min = MEMORY_BYTES_PER_PARTITION_MIN * u64::from(args.partitions);
+    let memory_bytes_min = MEMORY_BYTES_PER_PARTITION_MIN * u64::from(partitions);
     if args
         .max_memory
         .is_some_and(|bytes| bytes < memory_bytes_min)
     {
         return Err(format!(
-            "--max-memory {}: with --partitions {} allowed are {memory_bytes_min} bytes and more",
-            args.max_memory.unwrap_or(0),
-            args.partitions
+            "--max-memory {}: with --partitions {partitions} allowed are {memory_bytes_min} bytes and more",
+            args.max_memory.unwrap_or(0)
         ));
     }
     let threads = match args.threads {
@@ -145,6 +156,7 @@ fn validate(args: Args) -> Result<Settings, String> {
         stats_file: args.stats_file,
         resources_file: args.resources_file,
         check: args.check,
+        cluster,
         config: Config {
             server_index: args.server_index,
             map,

@@ -7,13 +7,14 @@
 
 use std::sync::Arc;
 
-use batchkv_protocol::options;
+use batchkv_protocol::options::{self, GroupOptions};
 use batchkv_protocol::request::GroupHeader;
 use batchkv_protocol::{
     Answer, Answers, Counters, Malformed, Operation, Ownership, Refusal, RequestCursor,
 };
 use batchkv_store::{Engine, Placed, Usage};
 
+use crate::desk::Desk;
 use crate::parked::ParkedGroup;
 use crate::shared_map::SharedMap;
 use crate::windows::{Scratch, WindowCursor};
@@ -25,15 +26,33 @@ pub struct Group<'a> {
     pub header: GroupHeader,
     /// The group's number in its request.
     pub number: u32,
-    /// The operations' bytes, which were checked against every limit.
+    /// The bytes of its options and operations, which were checked against every limit.
     pub bytes: &'a [u8],
 }
 
 impl<'a> Group<'a> {
-    /// The operations, in their order.
+    /// What the group asks for beside its operations.
+    #[must_use]
+    pub fn options(&self) -> GroupOptions {
+        // What was checked has no fault.
+        let options = GroupOptions::read(self.header.flags, self.bytes);
+        options.map_or_else(|_| GroupOptions::default(), |(options, _)| options)
+    }
+
+    /// Before the first operation.
+    pub(crate) fn cursor(&self) -> RequestCursor {
+        let mut cursor = RequestCursor::of_group(self.header.operations, self.bytes.len());
+        if self.header.flags != 0 {
+            // What was checked has no fault.
+            let _options = cursor.read_options(self.header.flags, self.bytes);
+        }
+        cursor
+    }
+
+    /// The operations, in their order; none of a group that opens a stream.
     pub fn operations(&self) -> impl Iterator<Item = Operation<'a>> + use<'a> {
         let bytes = self.bytes;
-        let mut cursor = RequestCursor::of_group(self.header.operations, bytes.len());
+        let mut cursor = self.cursor();
         // What was checked has no fault.
         std::iter::from_fn(move || cursor.next_operation(bytes).ok().flatten())
     }
@@ -90,6 +109,11 @@ pub trait Executor: Send + Sync + 'static {
 
     /// Records and memory.
     fn usage(&self) -> Usage;
+
+    /// What answers questions about the cluster that the server is a member of.
+    fn desk(&self) -> Option<&dyn Desk> {
+        None
+    }
 
     /// Rules on a whole group that has no connection, and applies it at once unless it is refused; `false` when
     /// `answers` had no room for all of it.

@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     Version { min: u16, max: u16 },
     #[error("a peer said hello, but this server belongs to no cluster")]
     NoCluster,
+    #[error("a peer said hello, but peers have a port of their own, which the directory names")]
+    PeersElsewhere,
     #[error("a client may send hello once, then requests, and ask for counters and status")]
     Unexpected,
     #[error("an operator sends no operations")]

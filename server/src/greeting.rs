@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use batchkv_protocol::control::{
-    FEATURE_MAP, FEATURE_REFERENCES, FEATURE_SERVER_TIME, FEATURE_STATUS, MAGIC, VERSION,
+    FEATURE_CLUSTER, FEATURE_MAP, FEATURE_REFERENCES, FEATURE_SERVER_TIME, FEATURE_STATUS, MAGIC,
+    VERSION,
 };
+use batchkv_protocol::join::NEWCOMER;
 use batchkv_protocol::{Control, Hello, Role, SendBuffer, ServerHello, ServerLimits, Status};
 
 use crate::fault::Fault;
@@ -43,7 +45,12 @@ pub(crate) struct Greeted {
 
 impl Identity {
     /// Answers the first frame of a connection.
-    pub(crate) fn greet(&self, body: &[u8], out: &mut SendBuffer) -> Result<Greeted, Fault> {
+    pub(crate) fn greet(
+        &self,
+        body: &[u8],
+        is_member: bool,
+        out: &mut SendBuffer,
+    ) -> Result<Greeted, Fault> {
         let control = Control::decode(body).map_err(|_| Fault::NoHello)?;
         let hello = Hello::from_control(&control).ok_or(Fault::NoHello)?;
         if !hello.speaks_our_version() {
@@ -52,10 +59,13 @@ impl Identity {
                 max: hello.version_max,
             });
         }
-        if let Role::Peer { .. } = hello.role {
-            return Err(Fault::NoCluster);
+        match hello.role {
+            NEWCOMER if is_member => {}
+            Role::Peer { .. } if is_member => return Err(Fault::PeersElsewhere),
+            Role::Peer { .. } => return Err(Fault::NoCluster),
+            Role::Client { .. } | Role::Operator => {}
         }
-        let features = hello.features & self.features();
+        let features = hello.features & self.features(is_member);
         self.answer(features).write(out);
         Ok(Greeted {
             role: hello.role,
@@ -65,8 +75,10 @@ impl Identity {
         })
     }
 
-    fn features(&self) -> u64 {
-        FEATURES | (u64::from(self.map.tells_clients()) * FEATURE_MAP)
+    fn features(&self, is_member: bool) -> u64 {
+        FEATURES
+            | (u64::from(self.map.tells_clients()) * FEATURE_MAP)
+            | (u64::from(is_member) * FEATURE_CLUSTER)
     }
 
     fn answer(&self, features: u64) -> Control {

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Start at [`run`]. Then [`session`], the conversation without sockets; [`executor`], what operations are handed
-//! to; [`parked`], groups that are answered later; [`shared_map`], who owns which partition while that changes;
+//! to; [`parked`], groups that are answered later; [`replicated`], the executor of
+//! a cluster's member, and [`desk`], what else it is asked; [`shared_map`], who owns which partition while that changes;
 //! [`handle`] and [`stats`], a running server from outside; [`budget`], what connections may use. `greeting`, `fault`
 //! and `requests` are parts of a session, `windows` and `answering` the way from a frame's bytes to answers.
 
@@ -21,11 +22,13 @@ mod answering;
 pub mod budget;
 pub mod config;
 mod connection;
+pub mod desk;
 pub mod executor;
 mod fault;
 mod greeting;
 pub mod handle;
 pub mod parked;
+pub mod replicated;
 mod requests;
 mod service;
 pub mod session;

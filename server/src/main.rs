@@ -1,6 +1,7 @@
 //! `batchkv-server`: parses, binds, prints the bound address, and calls [`batchkv_server::run`].
 
 mod args;
+mod cluster_args;
 mod figures;
 mod files;
 mod report;
@@ -12,10 +13,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use batchkv_cli::screen;
 use batchkv_cli::stop::StopSignals;
+use batchkv_cluster::node::Entry;
 use batchkv_server::config::Config;
+use batchkv_server::replicated::{Membership, run_member};
 use batchkv_server::{Observer, run};
 
 use args::Settings;
+use cluster_args::ClusterSettings;
 use figures::figures;
 use report::{Report, Reporting, complain};
 
@@ -50,14 +54,23 @@ fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let membership = settings.cluster.map(membership).transpose()?;
     runtime.block_on(async {
         let mut stop = StopSignals::new()?;
         let mut reporting = None;
         let started = |handle: batchkv_server::Handle| {
             reporting = Some(start_extras(report, handle.observer(), bound, metrics));
         };
-        let totals = run(settings.config, listener, started, stop.next()).await?;
-        let reporting = reporting.context("the server did not start")??;
+        let totals = match membership {
+            None => Some(run(settings.config, listener, started, stop.next()).await?),
+            Some(membership) => {
+                run_member(settings.config, membership, listener, started, stop.next()).await?
+            }
+        };
+        let (Some(totals), Some(reporting)) = (totals, reporting) else {
+            return Ok(());
+        };
+        let reporting = reporting?;
         let is_written = reporting.finish(&totals);
         if totals.panics > 0 {
             let panics = totals.panics;
@@ -85,6 +98,23 @@ fn fit_open_files(config: &mut Config) {
         ));
         config.max_connections = connections;
     }
+}
+
+/// Opens the peers' port, and says what is unwise.
+fn membership(settings: ClusterSettings) -> anyhow::Result<Membership> {
+    if let Entry::Bootstrap { replicas: 2, .. } = settings.entry {
+        complain(
+            "--replicas 2: both are a majority, so the death of either stops what they hold; 3 survive one",
+        );
+    }
+    let (peers, _) = bind(settings.peer_listen).context("cannot listen on --peer-listen")?;
+    Ok(Membership {
+        entry: settings.entry,
+        peers,
+        read_by: settings.read_by,
+        dead_after: settings.dead_after,
+        notice: Arc::new(complain),
+    })
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use batchkv_protocol::limits::PARKED_BYTES_MAX;
 use batchkv_protocol::request::GroupHeader;
-use batchkv_protocol::{Counters, KeptAnswers};
+use batchkv_protocol::{Control, Counters, KeptAnswers};
 use tokio::sync::Notify;
 
 use crate::budget::Budget;
@@ -62,6 +62,8 @@ pub(crate) enum Completion<R> {
     Resumed(Taken<R>, R),
     /// Nobody knows, of a group of this request.
     Abandoned(u64),
+    /// What was asked of the [desk](crate::desk) is answered.
+    Said(Control),
 }
 
 /// Tells the connection, whatever happens.
@@ -83,6 +85,12 @@ impl<R> ParkedGroup<R> {
     #[must_use]
     pub fn client(&self) -> [u8; 16] {
         self.client
+    }
+
+    /// Names the connection that it came over, among those that have groups parked.
+    #[must_use]
+    pub fn connection(&self) -> u64 {
+        Arc::as_ptr(&self.reply.mailbox).addr() as u64
     }
 
     /// Completes the group: an answer for each of its operations, in their order, and what is to be
@@ -212,15 +220,7 @@ impl<R> Parking<R> {
         client: [u8; 16],
         read_at: Option<Instant>,
     ) -> ParkedGroup<R> {
-        let budget = &self.budget;
-        let mailbox = self.mailbox.get_or_insert_with(|| {
-            Arc::new(Mailbox {
-                arrived: Mutex::new(Some(VecDeque::new())),
-                bell: Notify::new(),
-                parked_bytes: AtomicU64::new(0),
-                budget: budget.clone(),
-            })
-        });
+        let mailbox = self.mailbox();
         let mut charge = ParkedCharge {
             mailbox: mailbox.clone(),
             bytes: 0,
@@ -241,6 +241,27 @@ impl<R> Parking<R> {
                 owed: Some(request),
             },
         }
+    }
+
+    fn mailbox(&mut self) -> &Arc<Mailbox<R>> {
+        let budget = &self.budget;
+        self.mailbox.get_or_insert_with(|| {
+            Arc::new(Mailbox {
+                arrived: Mutex::new(Some(VecDeque::new())),
+                bell: Notify::new(),
+                parked_bytes: AtomicU64::new(0),
+                budget: budget.clone(),
+            })
+        })
+    }
+
+    /// Where what is asked of the desk is answered.
+    pub(crate) fn desk_reply(&mut self) -> impl FnOnce(Control) + Send + use<R>
+    where
+        R: Send + 'static,
+    {
+        let mailbox = Arc::clone(self.mailbox());
+        move |said| mailbox.post(Completion::Said(said))
     }
 
     /// The next completion.

@@ -21,6 +21,7 @@ use batchkv_protocol::{
 
 use crate::answering::{Answering, Head, Stop, Turn};
 use crate::budget::Budget;
+use crate::desk::may_ask;
 use crate::executor::Executor;
 use crate::fault::{Fault, write_error};
 use crate::greeting::Greeted;
@@ -63,6 +64,8 @@ pub struct Session<R = ()> {
     parking: Parking<R>,
     /// The parked group that is being answered.
     completed: Option<Completed<R>>,
+    /// Whether the [desk](crate::desk) owes an answer.
+    asked: bool,
     /// The version of the map that the client was sent last.
     map_version: u64,
 }
@@ -92,7 +95,7 @@ enum Step {
     Blocked,
 }
 
-impl<R> Session<R> {
+impl<R: Send + 'static> Session<R> {
     /// A session that waits for a hello. What it parks counts in `budget`.
     #[must_use]
     pub fn new(identity: Arc<Identity>, budget: Arc<Budget>) -> Self {
@@ -114,6 +117,7 @@ impl<R> Session<R> {
             current: None,
             parking: Parking::new(budget),
             completed: None,
+            asked: false,
             map_version: 0,
         }
     }
@@ -227,7 +231,7 @@ impl<R> Session<R> {
         turn: &mut Turn<'_, impl Executor<Resumption = R>>,
         input: &mut ReceiveBuffer,
     ) -> Result<Step, Fault> {
-        if self.has_parked() && self.answer_completed(turn)? {
+        if (self.has_parked() || self.asked) && self.answer_completed(turn)? {
             return Ok(Step::Done);
         }
         if self.is_told_of_maps() && self.identity.map.version() > self.map_version {
@@ -238,7 +242,7 @@ impl<R> Session<R> {
             return Ok(Step::Starved);
         };
         let step = match (frame::kind(body)?, self.greeted) {
-            (Kind::Control, _) => self.control(body, turn.out)?,
+            (Kind::Control, _) => self.control(body, turn)?,
             (Kind::Request, Some(greeted)) => self.request(turn, body, greeted)?,
             (Kind::Request, None) => return Err(Fault::NoHello),
             (Kind::Answer, _) => return Err(Fault::Unexpected),
@@ -250,9 +254,15 @@ impl<R> Session<R> {
         Ok(step)
     }
 
-    fn control(&mut self, body: &[u8], out: &mut SendBuffer) -> Result<Step, Fault> {
-        let Some(_) = self.greeted else {
-            let greeted = self.identity.greet(body, out)?;
+    fn control(
+        &mut self,
+        body: &[u8],
+        turn: &mut Turn<'_, impl Executor<Resumption = R>>,
+    ) -> Result<Step, Fault> {
+        let out = &mut *turn.out;
+        let desk = turn.executor.desk();
+        let Some(greeted) = self.greeted else {
+            let greeted = self.identity.greet(body, desk.is_some(), out)?;
             self.answering.seen = greeted.references.then(Seen::default);
             self.answering.clock = greeted.timed.then_some(self.identity.clock);
             self.greeted = Some(greeted);
@@ -263,7 +273,15 @@ impl<R> Session<R> {
             Control::CountersRequest if self.has_parked() => return Ok(Step::Blocked),
             Control::CountersRequest => Control::Counters(self.counters()).write(out),
             Control::StatusRequest => Control::Status((self.identity.status)()).write(out),
-            _ => return Err(Fault::Unexpected),
+            question => {
+                let desk = desk.filter(|_| may_ask(greeted.role, &question));
+                let desk = desk.ok_or(Fault::Unexpected)?;
+                if self.asked {
+                    return Ok(Step::Blocked);
+                }
+                desk.ask(question, Box::new(self.parking.desk_reply()));
+                self.asked = true;
+            }
         }
         Ok(Step::Done)
     }
@@ -351,7 +369,7 @@ impl<R> Session<R> {
         &mut self,
         turn: &mut Turn<'_, impl Executor<Resumption = R>>,
     ) -> Result<bool, Fault> {
-        let Some(mut completed) = self.next_completed()? else {
+        let Some(mut completed) = self.next_completed(turn.out)? else {
             return Ok(false);
         };
         let (Completed::Answered(taken, ..) | Completed::Resumed(taken, ..)) = &completed;
@@ -378,12 +396,17 @@ impl<R> Session<R> {
         Ok(true)
     }
 
-    /// The parked group that is to be answered next, or further.
-    fn next_completed(&mut self) -> Result<Option<Completed<R>>, Fault> {
+    /// The parked group that is to be answered next, or further. What the desk said is written on the way.
+    fn next_completed(&mut self, out: &mut SendBuffer) -> Result<Option<Completed<R>>, Fault> {
         if let Some(completed) = self.completed.take() {
             return Ok(Some(completed));
         }
         match self.parking.next() {
+            Some(Completion::Said(said)) => {
+                said.write(out);
+                self.asked = false;
+                Ok(None)
+            }
             None => Ok(None),
             Some(Completion::Answered(taken, kept, counters)) => {
                 if kept.len() != usize::from(taken.group().header.operations) {

@@ -71,7 +71,7 @@ impl WindowCursor {
     /// Before the first operation of `group`, which was ruled on already.
     pub(crate) fn of_group(group: &Group<'_>) -> Self {
         Self {
-            cursor: RequestCursor::of_group(group.header.operations, group.bytes.len()),
+            cursor: group.cursor(),
             next: Position {
                 group: group.number,
                 operation: 0,
