@@ -57,6 +57,8 @@ parse_flags() {
 start() {
     local log=$1
     shift
+    # At once: whoever looks must not find what an earlier one wrote.
+    : >"$log"
     "$@" >"$log" 2>&1 &
     pid=$!
     running[$pid]=1

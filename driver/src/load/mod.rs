@@ -9,6 +9,8 @@ pub(crate) mod pacing;
 pub(crate) mod report;
 pub(crate) mod request;
 pub(crate) mod schedule;
+#[cfg(test)]
+mod simulation;
 pub(crate) mod starts;
 pub(crate) mod step;
 pub(crate) mod tally;
