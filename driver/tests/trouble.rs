@@ -7,7 +7,8 @@ mod common;
 mod driver;
 
 use batchkv_protocol::{Answer, AnswerWriter, Position, Refusal, RequestFrame, SendBuffer};
-use driver::{Lie, SMALL, Scratch, Server, client};
+use batchkv_workload::{Identity, Inserts, Kind, Options, Phase, Share, Spec, Stream};
+use driver::{Asked, Lie, SMALL, Scratch, Server, client};
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
@@ -295,4 +296,70 @@ fn reads_that_found_nothing_are_told_first() {
         text.contains("- 100.0 % of the reads found nothing"),
         "{text}"
     );
+}
+
+/// The next operations of a stream that inserts nothing, as [`Asked`] has them.
+fn draw(stream: &mut Stream, operations: usize) -> Vec<(bool, u64)> {
+    let mut inserts = Inserts::new(5000, Share::new(0, 1, 0, 1).unwrap());
+    let drawn = std::iter::repeat_with(|| stream.next(&mut inserts)).take(operations);
+    drawn
+        .map(|drawn| (drawn.kind == Kind::Update, drawn.record))
+        .collect()
+}
+
+/// A task's batches, one after the other, are its streams: the warm-up's up to anywhere, then the measured one.
+/// Within a batch operations go in the order of their partitions.
+#[test]
+fn what_is_sent_is_what_the_streams_draw() {
+    const BATCH_SIZE: usize = 256;
+    let asked = Asked::default();
+    let server = Server::noting(asked.clone());
+    let (code, _, said) = client(&format!(
+        "--hosts {} --records 5000 --tasks 1 --threads 1 --batch-size {BATCH_SIZE} --secs 1 --warmup-secs 0 \
+         --no-load --no-verify --seed 7",
+        server.address
+    ));
+    // It keeps nothing, so records are lost.
+    assert_eq!(code, 1, "{said}");
+    server.stop();
+    let options = Options {
+        records: 5000,
+        ..Options::default()
+    };
+    let spec = Spec::new(options).unwrap();
+    let [mut warm_up, mut run] = [Phase::WarmUp, Phase::Run].map(|phase| {
+        let (seed, client, task) = (7, 0, 0);
+        let identity = Identity {
+            seed,
+            client,
+            task,
+            phase,
+        };
+        Stream::new(&spec, identity)
+    });
+    let sorted = |mut operations: Vec<_>| {
+        operations.sort_unstable();
+        operations
+    };
+    let (mut is_warm, mut batches) = (true, 0);
+    for batch in asked.lock().unwrap().chunks_exact(BATCH_SIZE) {
+        let batch = sorted(batch.to_vec());
+        if !is_warm {
+            assert_eq!(batch, sorted(draw(&mut run, BATCH_SIZE)));
+            batches += 1;
+            continue;
+        }
+        let warm = draw(&mut warm_up, BATCH_SIZE);
+        if batch == sorted(warm.clone()) {
+            continue;
+        }
+        is_warm = false;
+        let fits = |border: &usize| {
+            let measured = draw(&mut run.clone(), BATCH_SIZE - border);
+            batch == sorted([&warm[..*border], &measured].concat())
+        };
+        let border = (0..BATCH_SIZE).find(fits).expect("it is of both streams");
+        draw(&mut run, BATCH_SIZE - border);
+    }
+    assert!(batches > 0);
 }

@@ -103,7 +103,7 @@ const PAGE: [Row; 38] = [
         Rule::WrongSkew,
         "ranks, drawn again from the run's own streams, have p < 1e-9 and a share that is off by 1 % of itself",
         "report it",
-        "operations behind the first 10 million of a client; that what was sent is what the streams drew",
+        "operations behind the first 10 million of a client; what is sent, which a test compares with what the streams draw",
     ),
     row(
         Rule::FewHits,

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -38,6 +38,11 @@ impl Server {
     #[allow(dead_code, reason = "not every test file has a small server")]
     pub fn small(max_memory_bytes: u64) -> Self {
         Self::with(0, 1, Partitioned::new(PARTITIONS, Some(max_memory_bytes)))
+    }
+
+    /// A single server that keeps nothing and notes what it is asked, in its order.
+    pub fn noting(asked: Asked) -> Self {
+        Self::with(0, 1, Noting(asked))
     }
 
     /// A single server that lies.
@@ -87,6 +92,41 @@ impl Server {
     pub fn stop(mut self) -> Snapshot {
         drop(self.stop.take());
         self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+/// Operations, as whether each is a put, and of which record.
+pub type Asked = Arc<Mutex<Vec<(bool, u64)>>>;
+
+struct Noting(Asked);
+
+impl Engine for Noting {
+    fn apply(
+        &self,
+        window: &[Placed<'_>],
+        answers: &mut impl Answers,
+        counters: &mut Counters,
+    ) -> usize {
+        let mut asked = self.0.lock().unwrap();
+        for (done, placed) in window.iter().enumerate() {
+            let is_put = matches!(placed.operation, Operation::Put { .. });
+            let answer = if is_put {
+                Answer::Stored
+            } else {
+                Answer::Missing
+            };
+            if !answers.answer(placed.position, answer) {
+                return done;
+            }
+            count(answer, counters);
+            let key = String::from_utf8_lossy(placed.operation.key().bytes());
+            asked.push((is_put, key.parse().unwrap()));
+        }
+        window.len()
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
     }
 }
 
