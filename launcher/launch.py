@@ -12,10 +12,9 @@ from pathlib import Path
 
 from launcher import results, scripts, survey, tools
 from launcher.arguments import Config
-from launcher.errors import LaunchError, UsageError, reason
+from launcher.errors import LaunchError, UsageError
 from launcher.nodes import Host, Node, assign_roles, discover_cloudlab, parse_hosts_file
 from launcher.plan import CLIENT_BINARY, SERVER_BINARY, Plan, Site, make_plan, server_ports
-from launcher.record import NAME as RECORD_NAME
 from launcher.record import Record, write_whole
 from launcher.screen import say, warn
 from launcher.shell import Shell, attempt_on_all, on_all, shell_for
@@ -79,8 +78,8 @@ def keep(record: Record, code: int) -> None:
     """Writes how the run ended; that this cannot be written does not change it."""
     try:
         record.write(code)
-    except OSError as error:
-        warn(f"{record.run_dir / RECORD_NAME} is not that of the run's end: {reason(error)}")
+    except LaunchError as error:
+        warn(f"how the run ended is not kept: {error}")
 
 
 def measure_and_conclude(

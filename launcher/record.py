@@ -70,5 +70,9 @@ def _failure(failure: LaunchError) -> dict[str, object]:
 def write_whole(path: Path, text: str) -> None:
     """Replaces a file at once: a reader sees the old content, or the new, or no file."""
     fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text, encoding="utf-8")
-    os.replace(fresh, path)
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        os.replace(fresh, path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise LaunchError(f"{path} cannot be written: {error.strerror}") from None

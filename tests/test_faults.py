@@ -138,6 +138,26 @@ def test_too_few_open_files_are_named(fake: Launcher) -> None:
     assert "2 nodes need 80 open files here, but 70 are allowed" in done.stderr
 
 
+@pytest.mark.parametrize(("limit_bytes", "name"), [(0, "command.txt"), (200, "run.json")])
+def test_a_file_of_the_run_that_cannot_be_written_is_named(
+    fake: Launcher, limit_bytes: int, name: str
+) -> None:
+    limits = (limit_bytes, limit_bytes)
+    done = subprocess.run(
+        fake.command(*LOCAL),
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECS_MAX,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits),
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    path = fake.latest.resolve() / name
+    assert f"run-cluster.sh: {path} cannot be written: File too large" in done.stderr
+    assert "how the run ended is not kept" in done.stderr
+    assert not list(fake.latest.glob(".*.new"))
+
+
 def test_a_run_tells_programs_what_became_of_it(fake: Launcher) -> None:
     assert fake.run("2", "1", *LOCAL).returncode == 0
     said = record(fake)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +22,16 @@ def test_run_directories_are_unique_and_latest_follows(tmp_path: Path) -> None:
     assert (first.name, second.name) == ("2026-11-21-030405", "2026-11-21-030405-2")
     assert (logs / "latest").readlink() == Path(second.name)
     assert sorted(path.name for path in logs.iterdir()) == [first.name, second.name, "latest"]
+
+
+def test_a_disk_with_little_room_is_told_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=5 << 20))
+    with pytest.raises(LaunchError, match="only 5 MiB are free at .*, and a run wants"):
+        results.check_logs(tmp_path / "logs")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_latest_that_is_no_link_is_left_alone(tmp_path: Path) -> None:
