@@ -66,6 +66,8 @@ invalid=0
 for ((round = 1; round <= rounds; round++)); do
     for kind in "${KINDS[@]}"; do
         for pacing in "${PACINGS[@]}"; do
+            # A read-modify-write is two operations of a batch.
+            if [ "$kind" = F ]; then pacing=${pacing/--batch-size 1 /--batch-size 2 }; fi
             beside=$([ $((runs % 2)) = 0 ] && echo quiet || echo busy)
             # shellcheck disable=SC2086 # each is several words
             honest "$beside" --workload $kind $pacing --seed $((runs + 1))
