@@ -287,6 +287,18 @@ fn a_load_that_cannot_succeed_ends_with_the_reason() {
 }
 
 #[test]
+fn a_load_that_no_memory_holds_is_refused_before_it_begins() {
+    let server = Server::start(0, 1);
+    let words = "--records 1e7 --value-bytes 1048576 --tasks 1 --threads 1";
+    let (code, text, complaints) = client(&format!("--hosts {} {words}", server.address));
+    assert_eq!(code, 1, "{text}{complaints}");
+    for part in ["10,000,000 records are 9", "which the servers run on"] {
+        assert!(complaints.contains(part), "{part}: {complaints}");
+    }
+    assert_eq!(server.stop().counters.puts, 0);
+}
+
+#[test]
 fn reads_that_found_nothing_are_told_first() {
     let server = Server::start(0, 1);
     let words = format!("--hosts {} {SMALL} --no-load --workload C", server.address);

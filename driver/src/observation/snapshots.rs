@@ -141,6 +141,12 @@ impl Snapshots {
         })
     }
 
+    /// Whether each server has told that it runs on this machine.
+    pub(crate) fn servers_are_here(&self) -> bool {
+        let is_here = |server| self.told(server, Offset::default())?.on_client_machine;
+        (0..self.lines.len()).all(|server| is_here(server) == Some(true))
+    }
+
     /// A server's clock at the first and the last comparison, and the seconds between by ours.
     fn clock_ends(&self, server: usize) -> Option<(Offset, Offset, f64)> {
         let [(begin, before), .., (end, after)] = self.compared.as_slice() else {

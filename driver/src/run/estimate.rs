@@ -1,20 +1,18 @@
 //! Whether what is to be loaded can be held at all, before minutes of loading show it.
 
-use std::net::IpAddr;
-
 use crate::command::config::Config;
 use crate::observation::host::memory_bytes;
 use crate::screen::grouped;
 
 const GIB: f64 = (1_u64 << 30) as f64;
 
-/// Why a load cannot succeed; `None` when it may, also because nobody here knows what the servers have:
-/// then the first put that is refused ends it.
-pub(super) fn hopeless(config: &Config) -> Option<String> {
-    let here = config.load && config.hosts.iter().all(|host| is_here(host));
+/// Why a load cannot succeed; `None` when it may. What servers on other machines have is not known here, nor what
+/// any of them may use (`--max-memory`): there the first put that is refused ends the load.
+pub(super) fn hopeless(config: &Config, servers_are_here: bool) -> Option<String> {
+    let judged = config.load && servers_are_here;
     let needed = config.spec.records() as f64 * config.spec.record_bytes();
     let records = config.spec.records();
-    too_much(records, needed, memory_bytes().filter(|_| here)?)
+    too_much(records, needed, memory_bytes().filter(|_| judged)?)
 }
 
 fn too_much(records: u64, needed_bytes: f64, memory_bytes: u64) -> Option<String> {
@@ -28,16 +26,6 @@ fn too_much(records: u64, needed_bytes: f64, memory_bytes: u64) -> Option<String
             memory / GIB
         )
     })
-}
-
-/// Whether an address is certainly this machine's.
-fn is_here(host: &str) -> bool {
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    let loopback = name
-        .parse()
-        .is_ok_and(|address: IpAddr| address.is_loopback());
-    name == "localhost" || loopback
 }
 
 #[cfg(test)]
@@ -55,18 +43,5 @@ mod tests {
         ] {
             assert!(text.contains(words), "{words}: {text}");
         }
-    }
-
-    #[test]
-    fn only_loopback_is_certainly_here() {
-        let here = [
-            "127.0.0.1:8080",
-            "localhost:1",
-            "[::1]:80",
-            "10.0.0.1:80",
-            "node1:80",
-        ]
-        .map(is_here);
-        assert_eq!(here, [true, true, true, false, false]);
     }
 }

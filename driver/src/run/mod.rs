@@ -172,9 +172,6 @@ impl Run {
         if self.interrupted {
             bail!("ended by hand before the run began");
         }
-        if let Some(reason) = estimate::hopeless(&self.config) {
-            bail!("{reason}");
-        }
         let (connections, threads) = (self.connections, self.config.threads);
         say(format_args!(
             "connected to {}: {}, {}",
@@ -184,7 +181,10 @@ impl Run {
         ));
         self.snapshots.connect(&self.config.hosts).await;
         self.snapshots.compare_clocks().await;
-        Ok(())
+        match estimate::hopeless(&self.config, self.snapshots.servers_are_here()) {
+            Some(reason) => bail!("{reason}"),
+            None => Ok(()),
+        }
     }
 
     /// Load, warm-up and window; gives the window's start.
