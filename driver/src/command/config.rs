@@ -273,6 +273,8 @@ fn watch_list(args: &RunArgs, spec: &Spec) -> Result<Option<WatchList>, ConfigEr
         "what is not checked cannot be compared; leave --no-verify out"
     } else if spec.has_short_values() {
         "shorter values than 16 bytes do not say which write they are of; allowed with longer ones"
+    } else if list.is_empty() && share == 1.0 {
+        "there is no sampled record; allowed with more --records"
     } else if list.is_empty() {
         "no sampled record gets so little; allowed are larger shares, or more --records"
     } else {

@@ -233,6 +233,10 @@ fn histories_need_sampled_records_and_stamps() {
     for (line, word) in [
         ("--check-linearizability 0", "larger shares"),
         ("--check-linearizability 2", "from 0 to 1"),
+        (
+            "--check-linearizability 1 --records 2",
+            "with more --records",
+        ),
         ("--check-linearizability 0.1 --no-verify", "--no-verify"),
         ("--check-linearizability 0.1 --value-bytes 8", "16 bytes"),
     ] {
