@@ -77,7 +77,7 @@ pub struct Usage {
     pub sent_packets: f64,
     /// TCP segments that were sent.
     pub segments_sent: f64,
-    /// TCP segments that were sent again.
+    /// TCP segments that were sent again, but for those of which the receiver said that it had them already.
     pub retransmissions: f64,
     /// Times that a core changed its thread.
     pub context_switches: f64,

@@ -218,7 +218,7 @@ const PAGE: [Row; 38] = [
     ),
     row(
         Rule::Retransmissions,
-        "more than 1 in 1,000 TCP segments was sent again",
+        "more than 1 in 1,000 TCP segments was sent again, but for those that the receiver had already",
         "cables, switches, other traffic",
         "whose segments they were",
     ),

@@ -136,9 +136,8 @@ pub(super) fn retransmissions(node: &Node) -> Option<String> {
     let part = retransmissions / segments_sent.max(1.0);
     (retransmissions >= RETRANSMISSIONS_MIN && part > RETRANSMISSIONS_MAX).then(|| {
         format!(
-            "The network should lose nothing and be in time, but {} sent {} of {} TCP segments again, because they \
-             were lost or their acknowledgements late; look at cables, switches and other traffic, or at what \
-             keeps the receivers' cores busy.",
+            "The network should lose nothing, but {} sent {} of {} TCP segments again of which no receiver said that \
+             it had them already; look at cables, switches and other traffic.",
             node.name,
             grouped(retransmissions as u64),
             grouped(segments_sent as u64)

@@ -97,7 +97,7 @@ pub(crate) enum Rule {
     Crowded,
     /// A hypervisor took more than 1 % of a node's CPU time.
     Steal,
-    /// More than one in a thousand TCP segments was sent again.
+    /// More than one in a thousand TCP segments was sent again, and had not arrived before.
     Retransmissions,
     /// An interface moved more than 90 % of its speed.
     LinkFull,
