@@ -73,6 +73,8 @@ pub(crate) fn take(received: &mut ReceiveBuffer) -> Result<Option<ServerHello>, 
     }
 }
 
+/// A server that takes less than this client may send is refused whole, at its hello. So no limit is left to be
+/// followed later: each of the client's own is within the server's.
 fn check_limits(server: &ServerLimits) -> Result<(), HelloError> {
     let client = &ServerLimits::BUILT_IN;
     let limits = [
