@@ -72,8 +72,17 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::VerifyWorkload { run, servers }) => verify_workload(&run, servers),
-        Some(Command::Get { key, hosts }) => one(&hosts.hosts, &key, &Lookup::Get),
-        Some(Command::Put { key, value, hosts }) => one(&hosts.hosts, &key, &Lookup::Put(value)),
+        Some(Command::Get {
+            key,
+            with_version,
+            hosts,
+        }) => one(&hosts.hosts, &key, &Lookup::Get { with_version }),
+        Some(Command::Put {
+            key,
+            value,
+            if_version,
+            hosts,
+        }) => one(&hosts.hosts, &key, &Lookup::Put { value, if_version }),
         Some(Command::Delete { key, hosts }) => one(&hosts.hosts, &key, &Lookup::Delete),
     };
     done.unwrap_or_else(|error| {

@@ -451,4 +451,13 @@ fn single_keys_can_be_looked_at() {
     assert_eq!(out("get fruit"), (0, "-apple-\n".into()));
     assert_eq!(out("delete fruit"), (0, "deleted\n".into()));
     assert_eq!(out("delete fruit").0, 1);
+    for words in ["get fruit --with-version", "put fruit apple --if-version 0"] {
+        let (code, text, complaint) = client(&format!("{words} {hosts}"));
+        assert_eq!((code, text), (1, String::new()));
+        assert!(
+            complaint.contains("refused: the server is in no cluster"),
+            "{complaint}"
+        );
+    }
+    assert_eq!(out("get fruit").0, 1, "nothing was stored");
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use batchkv_cli::values::{count, millis, number, whole_seconds};
 use batchkv_protocol::limits::{OPERATIONS_PER_REQUEST_MAX, REQUESTS_UNANSWERED_MAX, SERVERS_MAX};
+use batchkv_protocol::options::ANY_VERSION;
 use batchkv_workload::spec::RECORDS_MAX;
 use batchkv_workload::{ChooserName, KeyStyle, Mix, Options, ValueSizes, Workload};
 use clap::{Parser, Subcommand};
@@ -40,6 +41,9 @@ pub(crate) enum Command {
     Get {
         /// The key, as text.
         key: String,
+        /// Prints the record's version behind the value; only clusters have versions
+        #[arg(long)]
+        with_version: bool,
         #[command(flatten)]
         hosts: HostsArgs,
     },
@@ -50,6 +54,9 @@ pub(crate) enum Command {
         /// The value, as text.
         #[arg(allow_hyphen_values = true)]
         value: String,
+        /// Stores it only if the record has this version, 0 = if there is none; only clusters have versions
+        #[arg(long, value_name = "VERSION", value_parser = number_of_version)]
+        if_version: Option<u64>,
         #[command(flatten)]
         hosts: HostsArgs,
     },
@@ -78,6 +85,11 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = count(1, SERVERS_MAX))]
         servers: u32,
     },
+}
+
+/// Any number but the one that stands for all of them.
+fn number_of_version(text: &str) -> Result<u64, String> {
+    count(0, ANY_VERSION - 1)(text)
 }
 
 /// Which servers.

@@ -8,8 +8,14 @@ use crate::screen::{say, show};
 /// What to do with the key.
 #[derive(Debug)]
 pub(crate) enum Lookup {
-    Get,
-    Put(String),
+    Get {
+        with_version: bool,
+    },
+    Put {
+        value: String,
+        /// The version that the record must have.
+        if_version: Option<u64>,
+    },
     Delete,
 }
 
@@ -19,10 +25,17 @@ pub(crate) enum Lookup {
 /// When a server cannot be reached, refuses the operation, or does not answer it.
 pub(crate) async fn look_up(hosts: &[String], key: &str, lookup: &Lookup) -> anyhow::Result<bool> {
     let mut batch = Batch::new();
+    let (text, key) = (key, key.as_bytes());
     match lookup {
-        Lookup::Get => batch.get(key.as_bytes())?,
-        Lookup::Put(value) => batch.put(key.as_bytes(), value.as_bytes())?,
-        Lookup::Delete => batch.delete(key.as_bytes())?,
+        Lookup::Get {
+            with_version: false,
+        } => batch.get(key)?,
+        Lookup::Get { with_version: true } => batch.get_with_version(key)?,
+        Lookup::Put { value, if_version } => match if_version {
+            None => batch.put(key, value.as_bytes())?,
+            Some(version) => batch.put_if(key, value.as_bytes(), *version)?,
+        },
+        Lookup::Delete => batch.delete(key)?,
     };
     let client = Client::connect(hosts, Options::default()).await?;
     let answers = client.execute(batch).await;
@@ -32,16 +45,26 @@ pub(crate) async fn look_up(hosts: &[String], key: &str, lookup: &Lookup) -> any
             show(value);
             true
         }
+        Outcome::Versioned { value, version } => {
+            show(value);
+            say(format_args!("version {version}"));
+            true
+        }
         Outcome::Stored => {
             say("stored");
             true
         }
+        Outcome::StoredAs { version } => {
+            say(format_args!("stored as version {version}"));
+            true
+        }
+        Outcome::Refused(reason) => return Err(anyhow!("refused: {reason}")),
         Outcome::Deleted { existed: true } => {
             say("deleted");
             true
         }
         Outcome::Missing | Outcome::Deleted { existed: false } => {
-            crate::screen::complain(format_args!("there is no key '{key}'"));
+            crate::screen::complain(format_args!("there is no key '{text}'"));
             false
         }
         other => {
