@@ -102,6 +102,8 @@ pub(crate) type Tickets<S> = Rc<RefCell<HashMap<u64, Vec<Waiting<S>>>>>;
 /// One caller of a round.
 pub(crate) struct Waiting<S: StateMachine> {
     pub(crate) parked: S::Parked,
+    /// The one term in which the proposal may be appended; `None`: any.
+    pub(crate) term: Option<u64>,
     pub(crate) reply: oneshot::Sender<Result<S::Answer, ProposeError>>,
     /// Given back when the caller is answered.
     pub(crate) held: Held,

@@ -305,6 +305,44 @@ async fn three_servers_agree_read_hand_over_and_survive_a_death() {
 }
 
 #[tokio::test]
+async fn what_is_bound_to_a_term_is_appended_in_no_other_and_notes_arrive() {
+    let servers = three(Config::default()).await;
+    // Bound to the leader's own term, with another proposal beside it that is not.
+    at_leader(&servers, |handle| async move {
+        let term = handle.status().term;
+        let number = |number: u64| Bytes::from(number.to_le_bytes().to_vec());
+        let bound = handle.propose_in(term, number(1), ());
+        let stale = handle.propose_in(term.wrapping_sub(1), number(2), ());
+        let free = handle.propose(number(3), ());
+        bound.await?;
+        assert_eq!(stale.await, Err(ProposeError::NotLeader { leader: None }));
+        free.await
+    })
+    .await;
+    all_hold(&servers, 3).await;
+    assert!(!servers[0].numbers().contains(&2));
+
+    let (sender, mut notes) = tokio::sync::mpsc::channel(1);
+    servers[1].node.take_notes(sender).expect("it runs");
+    let told = async {
+        loop {
+            // One that meets a connection that is being made may be lost.
+            let note = Bytes::from_static(b"a note");
+            servers[0].node.tell(2, note).expect("it runs");
+            let waited = Duration::from_millis(100);
+            if let Ok(note) = tokio::time::timeout(waited, notes.recv()).await {
+                return note;
+            }
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, told).await;
+    assert_eq!(told, Ok(Some((1, Bytes::from_static(b"a note")))));
+    for server in servers {
+        server.node.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn large_proposals_and_a_large_state_cross() {
     let config = Config {
         log_bytes_max: 4 << 20,

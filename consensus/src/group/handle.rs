@@ -84,15 +84,29 @@ impl<S: StateMachine> GroupHandle<S> {
         bytes: Bytes,
         parked: S::Parked,
     ) -> impl Future<Output = Result<S::Answer, ProposeError>> + use<S> {
-        let answer = self.submit(bytes, parked);
+        let answer = self.submit(None, bytes, parked);
         async move {
             // The sender is dropped without an answer only where a group stops.
             answer?.await.unwrap_or(Err(ProposeError::Unknown))
         }
     }
 
+    /// [`propose`](Self::propose), in one term or never: where this member leads in another by then, the proposal is
+    /// refused. So of what somebody proposed while he took it for the leader of `term`, nothing is appended
+    /// behind something of his that was refused.
+    pub fn propose_in(
+        &self,
+        term: u64,
+        bytes: Bytes,
+        parked: S::Parked,
+    ) -> impl Future<Output = Result<S::Answer, ProposeError>> + use<S> {
+        let answer = self.submit(Some(term), bytes, parked);
+        async move { answer?.await.unwrap_or(Err(ProposeError::Unknown)) }
+    }
+
     fn submit(
         &self,
+        term: Option<u64>,
         bytes: Bytes,
         parked: S::Parked,
     ) -> Result<oneshot::Receiver<Result<S::Answer, ProposeError>>, ProposeError> {
@@ -110,6 +124,7 @@ impl<S: StateMachine> GroupHandle<S> {
         let (reply, answer) = oneshot::channel();
         let waiting = Waiting {
             parked,
+            term,
             reply,
             held,
         };

@@ -110,6 +110,14 @@ impl<S: StateMachine> Proposer<S> {
         ticket: u64,
         round: Vec<(Bytes, Waiting<S>)>,
     ) -> impl Future<Output = ()> + use<S> {
+        let term = self.term();
+        let (round, stale): (Vec<_>, Vec<_>) = { round.into_iter() }
+            .partition(|(_, waiting)| waiting.term.is_none_or(|wanted| wanted == term));
+        for (_, caller) in stale {
+            refuse(caller, &ProposeError::NotLeader { leader: None });
+        }
+        let is_bound = round.iter().any(|(_, waiting)| waiting.term.is_some());
+        let term = is_bound.then_some(term);
         let (proposals, waiting): (Vec<_>, Vec<_>) = round.into_iter().unzip();
         #[cfg(test)]
         let waiting = self.answer_early(&proposals, waiting);
@@ -121,7 +129,10 @@ impl<S: StateMachine> Proposer<S> {
         };
         let this = Rc::clone(self);
         async move {
-            let written = tokio::time::timeout(this.patience, this.write(round)).await;
+            if round.proposals.is_empty() {
+                return give_up(&this.tickets, ticket, &ProposeError::Unknown);
+            }
+            let written = tokio::time::timeout(this.patience, this.write(round, term)).await;
             let error = match written {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => error,
@@ -131,10 +142,25 @@ impl<S: StateMachine> Proposer<S> {
         }
     }
 
-    /// Returns when the round is applied here; its callers have their answers then.
-    async fn write(&self, round: Round) -> Result<(), ProposeError> {
+    /// The newest term that this member knows.
+    fn term(&self) -> u64 {
+        self.raft
+            .server_metrics()
+            .borrow_watched()
+            .vote
+            .leader_id
+            .term
+    }
+
+    /// Returns when the round is applied here; its callers have their answers then. Nothing is appended in another
+    /// term than `term`, if there is one.
+    async fn write(&self, round: Round, term: Option<u64>) -> Result<(), ProposeError> {
         let began = steady::now();
         loop {
+            // Between here and the append no leader can be deposed and elected again.
+            if term.is_some_and(|term| term != self.term()) {
+                return Err(ProposeError::NotLeader { leader: None });
+            }
             let error = match self.raft.client_write(round.clone()).await {
                 Ok(_) => return Ok(()),
                 Err(RaftError::APIError(error)) => error,
