@@ -1,4 +1,5 @@
-//! A program's figures for Prometheus, over HTTP: `GET /metrics`, in the OpenMetrics text format.
+//! A program's figures for Prometheus, over HTTP: `GET /metrics`, in the OpenMetrics text format. Of a program that
+//! serves others, `GET /live` and `GET /ready` say with 200 that it runs, and that it can be sent clients; 503 if not.
 //!
 //! They are made when they are asked for; nothing is kept here.
 
@@ -71,8 +72,11 @@ pub struct Durations {
 /// Makes a program's figures.
 pub type Figures = Arc<dyn Fn() -> Vec<Metric> + Send + Sync>;
 
-/// Answers for ever.
-pub async fn serve(listener: TcpListener, figures: Figures) {
+/// Whether a program can be sent clients.
+pub type IsReady = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// Answers for ever; `is_ready` where the program serves others.
+pub async fn serve(listener: TcpListener, figures: Figures, is_ready: Option<IsReady>) {
     let slots = Arc::new(Semaphore::new(REQUESTS_MAX));
     loop {
         let slot = Arc::clone(&slots).acquire_owned().await;
@@ -80,9 +84,9 @@ pub async fn serve(listener: TcpListener, figures: Figures) {
             sleep(ACCEPT_RETRY_TIME).await;
             continue;
         };
-        let figures = Arc::clone(&figures);
+        let (figures, is_ready) = (Arc::clone(&figures), is_ready.clone());
         let service = service_fn(move |request| {
-            let answer = answer(&request, &figures);
+            let answer = answer(&request, &figures, is_ready.as_ref());
             async { Ok::<_, Infallible>(answer) }
         });
         tokio::spawn(async move {
@@ -97,13 +101,26 @@ pub async fn serve(listener: TcpListener, figures: Figures) {
     }
 }
 
-fn answer(request: &Request<Incoming>, figures: &Figures) -> Response<Full<Bytes>> {
-    let (status, text) = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/metrics") => match text(figures()) {
+fn answer(
+    request: &Request<Incoming>,
+    figures: &Figures,
+    is_ready: Option<&IsReady>,
+) -> Response<Full<Bytes>> {
+    let (status, text) = match (request.method(), request.uri().path(), is_ready) {
+        (&Method::GET, "/metrics", _) => match text(figures()) {
             Ok(text) => (StatusCode::OK, text),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         },
-        _ => (StatusCode::NOT_FOUND, "allowed is GET /metrics\n".into()),
+        (&Method::GET, "/live", Some(_)) => (StatusCode::OK, "live\n".into()),
+        (&Method::GET, "/ready", Some(is_ready)) => match is_ready() {
+            true => (StatusCode::OK, "ready\n".into()),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".into()),
+        },
+        (_, _, None) => (StatusCode::NOT_FOUND, "allowed is GET /metrics\n".into()),
+        (_, _, Some(_)) => {
+            let allowed = "allowed are GET /metrics, /live and /ready\n";
+            (StatusCode::NOT_FOUND, allowed.into())
+        }
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;

@@ -72,7 +72,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<(Results, bool)> {
         ));
         let exposition = Arc::clone(&run.exposition);
         let figures = move || figures(&exposition);
-        tokio::spawn(metrics::serve(listener, Arc::new(figures)));
+        tokio::spawn(metrics::serve(listener, Arc::new(figures), None));
     }
     run.connect().await?;
     let window_start = run.stages().await;
