@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.skipif(programs_absent(), reason=PROGRAMS_ABSENT)
 DOCUMENTS = ("README.md", "ARCHITECTURE.md")
 STARTS = ("./run-cluster.sh", "./run-study.sh", "./test.sh", "cargo ", "target/release/", "bench/")
 STARTS += (".venv/bin/python ", "batchkv-client ", "batchkv-server ")
-# The addresses in the documents, and what the second server of two is called by.
-SERVERS = ("10.10.1.1:8080", "10.10.1.2:8080")
+# The addresses in the documents.
+SERVERS = ("10.10.1.1:8080", "10.10.1.2:8080", "10.10.1.3:8080")
 # Small values for a run that takes seconds; of a flag given twice the last counts.
 SMALL = "--secs 1 --warmup-secs 0 --records 1000 --tasks 2 --batch-size 64"
 
@@ -125,8 +125,8 @@ KNOWN = {
     "./run-study.sh": study,
     "./test.sh": lambda *_: run("./test.sh", "--help"),
     "cargo build --release --workspace": ignored,  # made the programs that are run here
-    "target/release/batchkv-server": ignored,  # test_servers_by_hand
-    "target/release/batchkv-client --hosts": ignored,  # test_servers_by_hand
+    "target/release/batchkv-server": ignored,  # test_servers_by_hand, test_a_cluster_by_hand
+    "target/release/batchkv-client --hosts": ignored,  # the same
     "target/release/batchkv-bench ceilings": lambda *_: run(RELEASE / "batchkv-bench", "--help"),
     "batchkv-client verify-workload": lambda *_: run(
         RELEASE / "batchkv-client", "verify-workload", "--records", "1000"
@@ -154,9 +154,8 @@ def test_the_documents_have_commands() -> None:
 
 def test_servers_by_hand(tmp_path: Path) -> None:
     """The section of README that starts two servers and asks them, line by line."""
-    by_hand = [line for line in commands() if line.startswith("target/release/")]
-    of_servers = [line for line in by_hand if "batchkv-server" in line]
-    of_clients = [line for line in by_hand if "batchkv-client" in line]
+    of_servers = by_hand("batchkv-server", lambda line: "--cluster" not in line)
+    of_clients = by_hand("batchkv-client", lambda line: ",".join(SERVERS[:2]) in line)
     ports = local_ports(2)
     with servers(of_servers, ports):
         for line in of_clients:
@@ -166,6 +165,22 @@ def test_servers_by_hand(tmp_path: Path) -> None:
                 words += SMALL.split()
             run(*words)
     assert (tmp_path / "results" / "summary.json").exists()
+
+
+def test_a_cluster_by_hand() -> None:
+    """The section of README that starts a cluster, puts at one server and gets at another."""
+    of_servers = by_hand("batchkv-server", lambda line: "--cluster" in line)
+    of_clients = by_hand("batchkv-client", lambda line: ",".join(SERVERS[:2]) not in line)
+    ports = local_ports(3)
+    with servers(of_servers, ports):
+        said = [run(*(_here(word, ports) for word in shlex.split(line))) for line in of_clients]
+    assert said == ["stored\n", "seventeen\n"]
+
+
+def by_hand(program_name: str, is_meant: Callable[[str], bool]) -> list[str]:
+    """The documents' lines of a program as it is built, in their order."""
+    lines = [line for line in commands() if line.startswith(f"target/release/{program_name}")]
+    return [line for line in lines if is_meant(line)]
 
 
 @pytest.mark.parametrize("order", ["{flag} get 7", "get 7 {flag}", "get {flag} 7"])

@@ -23,6 +23,12 @@ pub fn epoch(incarnation: u64, term: u64) -> u64 {
     incarnation.min(EPOCH_MAX >> TERM_BITS) << TERM_BITS | term
 }
 
+/// The term that an [epoch] tells of.
+#[must_use]
+pub fn term(epoch: u64) -> u64 {
+    epoch & ((1 << TERM_BITS) - 1)
+}
+
 /// What `server` leading `partition` in `term` means for clients; `None` when the directory, as it is
 /// known here, has no such server or partition.
 #[must_use]

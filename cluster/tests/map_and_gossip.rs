@@ -6,7 +6,7 @@ use batchkv_cluster::Directory;
 use batchkv_cluster::directory::{Arrival, Command};
 use batchkv_cluster::gossip::{Led, Load, Member, Told};
 use batchkv_cluster::limits::CAUGHT_UP_ENTRIES;
-use batchkv_cluster::map::{addresses, epoch, ownership, wanted};
+use batchkv_cluster::map::{addresses, epoch, ownership, term, wanted};
 use batchkv_cluster::placement::ServerState;
 use batchkv_consensus::{MemberStatus, Role, Status};
 use batchkv_protocol::LiveMap;
@@ -72,6 +72,7 @@ fn remove(directory: &mut Directory, server: u64) {
 fn an_incarnation_is_above_all_terms_of_the_one_before() {
     assert_eq!(epoch(0, 5), 5);
     assert_eq!(epoch(2, 3), (2 << 40) + 3);
+    assert_eq!(term(epoch(2, 3)), 3);
     assert!(epoch(1, u64::MAX) < epoch(2, 0));
     assert_eq!(epoch(u64::MAX, u64::MAX), EPOCH_MAX);
 }

@@ -9,6 +9,7 @@ mod report;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail};
 use batchkv_cli::screen;
@@ -57,14 +58,25 @@ fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let membership = settings.cluster.map(membership).transpose()?;
     runtime.block_on(async {
         let mut stop = StopSignals::new()?;
+        let is_ready = Arc::new(AtomicBool::new(true));
+        let stopping = async {
+            stop.next().await;
+            is_ready.store(false, Ordering::Relaxed);
+        };
         let mut reporting = None;
         let started = |handle: batchkv_server::Handle| {
-            reporting = Some(start_extras(report, handle.observer(), bound, metrics));
+            reporting = Some(start_extras(
+                report,
+                handle.observer(),
+                bound,
+                metrics,
+                is_ready.clone(),
+            ));
         };
         let totals = match membership {
-            None => Some(run(settings.config, listener, started, stop.next()).await?),
+            None => Some(run(settings.config, listener, started, stopping).await?),
             Some(membership) => {
-                run_member(settings.config, membership, listener, started, stop.next()).await?
+                run_member(settings.config, membership, listener, started, stopping).await?
             }
         };
         let (Some(totals), Some(reporting)) = (totals, reporting) else {
@@ -133,9 +145,10 @@ fn start_extras(
     observer: &Observer,
     bound: SocketAddr,
     metrics: Option<(TcpListener, SocketAddr)>,
+    is_ready: Arc<AtomicBool>,
 ) -> std::io::Result<Reporting> {
     let served = metrics.and_then(|(listener, address)| {
-        let serving = serve_metrics(listener, observer.clone());
+        let serving = serve_metrics(listener, observer.clone(), is_ready);
         serving
             .inspect_err(|error| complain(format_args!("metrics are not served: {error}")))
             .ok()
@@ -144,13 +157,19 @@ fn start_extras(
     report.start(observer.clone(), bound, served)
 }
 
-/// Answers for as long as the program runs, beside what it does.
-fn serve_metrics(listener: TcpListener, observer: Observer) -> std::io::Result<()> {
+/// Answers for as long as the program runs: `/ready` until it stops, from when
+/// it can answer any client usefully.
+fn serve_metrics(
+    listener: TcpListener,
+    observer: Observer,
+    is_ready: Arc<AtomicBool>,
+) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let figures = move || figures(&observer.snapshot());
     tokio::spawn(batchkv_telemetry::metrics::serve(
         listener,
         Arc::new(figures),
+        Some(Arc::new(move || is_ready.load(Ordering::Relaxed))),
     ));
     Ok(())
 }

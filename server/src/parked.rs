@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use batchkv_protocol::limits::PARKED_BYTES_MAX;
 use batchkv_protocol::request::GroupHeader;
-use batchkv_protocol::{Control, Counters, KeptAnswers};
+use batchkv_protocol::{Answer, Answers as _, Control, Counters, KeptAnswers, Position, Refusal};
 use tokio::sync::Notify;
 
 use crate::budget::Budget;
@@ -58,7 +58,8 @@ impl<R> Taken<R> {
 /// What came of a parked group.
 #[derive(Debug)]
 pub(crate) enum Completion<R> {
-    Answered(Taken<R>, KeptAnswers, Counters),
+    /// The last is how many of the operations were refused for another reason than want of memory.
+    Answered(Taken<R>, KeptAnswers, Counters, u64),
     Resumed(Taken<R>, R),
     /// Nobody knows, of a group of this request.
     Abandoned(u64),
@@ -95,10 +96,34 @@ impl<R> ParkedGroup<R> {
 
     /// Completes the group: an answer for each of its operations, in their order, and what is to be
     /// counted for them. Nothing happens when the connection is gone.
-    pub fn answer(mut self, answers: KeptAnswers, counters: Counters) {
+    pub fn answer(self, answers: KeptAnswers, counters: Counters) {
+        self.complete(answers, counters, counters.refused);
+    }
+
+    fn complete(mut self, answers: KeptAnswers, counters: Counters, ruled_out: u64) {
         self.taken.charge.grow(answers.bytes() as u64);
-        let completion = Completion::Answered(self.taken, answers, counters);
+        let completion = Completion::Answered(self.taken, answers, counters, ruled_out);
         self.reply.tell(completion);
+    }
+
+    /// Completes the group, of which nothing was executed: each operation gets this answer.
+    pub fn refuse(self, answer: Answer<'static>) {
+        let Group { header, number, .. } = self.group();
+        let mut kept = KeptAnswers::new(usize::MAX);
+        for operation in 0..u32::from(header.operations) {
+            let group = number;
+            kept.answer(Position { group, operation }, answer);
+        }
+        let count = u64::from(header.operations);
+        let mut counters = Counters::default();
+        match answer {
+            Answer::WrongOwner(_) => counters.wrong_owner = count,
+            Answer::Opened { .. } => {}
+            _ => counters.refused = count,
+        }
+        let is_short = answer == Answer::Refused(Refusal::OutOfMemory);
+        let ruled_out = if is_short { 0 } else { counters.refused };
+        self.complete(kept, counters, ruled_out);
     }
 
     /// Has the connection's thread execute the group now with [`Executor::resume`](crate::executor::Executor::resume),

@@ -408,11 +408,12 @@ impl<R: Send + 'static> Session<R> {
                 Ok(None)
             }
             None => Ok(None),
-            Some(Completion::Answered(taken, kept, counters)) => {
+            Some(Completion::Answered(taken, kept, counters, ruled_out)) => {
                 if kept.len() != usize::from(taken.group().header.operations) {
                     return Err(Fault::Abandoned(taken.request));
                 }
                 self.answering.counters += counters;
+                self.answering.ruled_out += ruled_out;
                 let cursor = KeptCursor::default();
                 Ok(Some(Completed::Answered(taken, kept, cursor)))
             }

@@ -142,8 +142,8 @@ pub(crate) struct Delta {
 pub struct Snapshot {
     /// Operations by kind and outcome.
     pub counters: Counters,
-    /// Of the operations that were refused, those of groups with a flag that is not known; the others were puts
-    /// that the engine had no memory for.
+    /// Of the operations that were refused, those of groups with a flag that is not known, or that a cluster's
+    /// member did not take for another reason; the others were puts that the engine had no memory for.
     pub unknown_flags: u64,
     /// Complete frames that were used: requests, hellos and questions.
     pub frames: u64,

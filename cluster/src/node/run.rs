@@ -438,11 +438,11 @@ fn heir<E: Movable, P: Parked>(shared: &Shared<E, P>, partition: u32) -> Option<
 
 /// Other voters of a group that is led here, who lack little and are not leaving themselves.
 fn others<E: Movable, P: Parked>(shared: &Shared<E, P>, status: &Status) -> Vec<u64> {
-    let view = shared.view();
+    let (view, now) = (shared.view(), shared.began.elapsed());
     let is_leaving = |id| view.told(id).is_none_or(|told| told.is_leaving);
     let voters = status.voters().filter(|id| *id != shared.id);
     voters
-        .filter(|id| !is_leaving(*id) && is_caught_up(*id, status))
+        .filter(|id| view.is_heard(*id, now) && !is_leaving(*id) && is_caught_up(*id, status))
         .collect()
 }
 

@@ -23,7 +23,7 @@ use batchkv_cluster::versions::Unversioned;
 use batchkv_consensus::ReadBy;
 use batchkv_protocol::options;
 use batchkv_protocol::request::GroupHeader;
-use batchkv_protocol::{Answer, Answers, Counters, KeptAnswers, Operation, Refusal};
+use batchkv_protocol::{Answer, Answers, Counters, Operation, Refusal};
 use batchkv_store::{Movable, Placed, Usage};
 use tokio::sync::mpsc;
 
@@ -210,12 +210,20 @@ impl<E: Movable> Shared<E> {
         }
     }
 
-    /// The answer to groups that this member cannot serve after all.
-    fn not_here(&self, partition: u32) -> Answer<'static> {
-        match self.map.live().ownership(partition) {
-            Some(known) if known.owner != self.server_index => Answer::WrongOwner(known),
+    /// The answer to a group that this member cannot serve after all.
+    fn not_here(&self, header: GroupHeader) -> Answer<'static> {
+        match self.map.live().ownership(header.partition) {
+            Some(known) if known.owner != self.server_index || known.epoch != header.epoch => {
+                Answer::WrongOwner(known)
+            }
             _ => Answer::Refused(Refusal::NoLeader),
         }
+    }
+
+    /// Sends a group away that this member cannot serve after all.
+    fn send_away(&self, group: Parked<E>) {
+        let header = group.group().header;
+        group.refuse(self.not_here(header));
     }
 }
 
@@ -263,30 +271,4 @@ impl<E: Movable> Drop for Turn<E> {
             self.partition.go_on(kind, group);
         }
     }
-}
-
-/// Answers all of a group alike.
-fn answer_all<E: Movable>(group: Parked<E>, answer: Answer<'static>) {
-    let operations = group.group().header.operations;
-    let number = group.group().number;
-    let mut kept = KeptAnswers::new(usize::MAX);
-    for operation in 0..u32::from(operations) {
-        let position = batchkv_protocol::Position {
-            group: number,
-            operation,
-        };
-        kept.answer(position, answer);
-    }
-    let count = u64::from(operations);
-    let counters = match answer {
-        Answer::WrongOwner(_) => Counters {
-            wrong_owner: count,
-            ..Counters::default()
-        },
-        _ => Counters {
-            refused: count,
-            ..Counters::default()
-        },
-    };
-    group.answer(kept, counters);
 }

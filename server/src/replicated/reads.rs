@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use batchkv_cluster::map;
 use batchkv_consensus::{ReadBy, ReadError, Role};
-use batchkv_protocol::Answer;
 use batchkv_store::Movable;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Parked, Resumption, Shared, Turn, answer_all};
+use super::{Parked, Resumption, Shared, Turn};
 
 /// How long a leader may take to be confirmed before its readers are sent away: an election's length.
 const POINT_PATIENCE: Duration = Duration::from_secs(1);
@@ -40,35 +40,34 @@ impl<E: Movable> Reader<E> {
             while let Ok(more) = queue.try_recv() {
                 groups.push(more);
             }
-            let point = self.point().await;
+            let led = self.point().await;
             for (group, turn) in groups {
-                match point {
-                    Ok(()) => {
+                // A group of an earlier term may stand behind writes of its connection that were refused.
+                let term = map::term(group.group().header.epoch);
+                match led == Some(term) {
+                    true => {
                         let versions = group.group().options().versions;
                         group.resume(Resumption {
                             _turn: turn,
                             versions,
                         });
                     }
-                    Err(answer) => answer_all(group, answer),
+                    false => self.shared.send_away(group),
                 }
             }
         }
     }
 
-    /// Ready when all that was acknowledged before is applied here.
-    async fn point(&self) -> Result<(), Answer<'static>> {
-        let not_here = || self.shared.not_here(self.partition);
+    /// Ready when all that was acknowledged before is applied here: the term in which this member leads; `None` when it
+    /// does not.
+    async fn point(&self) -> Option<u64> {
         let began = Instant::now();
         loop {
-            let group = self.shared.groups.of(self.partition).ok_or_else(not_here)?;
+            let group = self.shared.groups.of(self.partition)?;
             match group.read_point(self.read_by).await {
                 Ok(index) => {
                     let applied = timeout(APPLY_PATIENCE, group.wait_applied(index)).await;
-                    return match applied {
-                        Ok(Ok(())) => Ok(()),
-                        Ok(Err(_)) | Err(_) => Err(not_here()),
-                    };
+                    return applied.ok()?.ok().map(|()| group.status().term);
                 }
                 // A new leader is confirmed in a moment; one without a majority steps down.
                 Err(ReadError::NoQuorum)
@@ -76,7 +75,7 @@ impl<E: Movable> Reader<E> {
                 {
                     sleep(POINT_STEP).await;
                 }
-                Err(_) => return Err(not_here()),
+                Err(_) => return None,
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use batchkv_cluster::answering::{Written, answer_group};
 use batchkv_cluster::host;
+use batchkv_cluster::map;
 use batchkv_cluster::versions::split;
 use batchkv_cluster::{Answer as Applied, Outcome, Proposal, Refused, Sequence, Write, WriteSet};
 use batchkv_consensus::ProposeError;
@@ -9,7 +10,7 @@ use batchkv_protocol::options::{ANY_VERSION, GroupOptions};
 use batchkv_protocol::{Answer, Counters, KeptAnswers, Operation, Position, Refusal};
 use batchkv_store::{Movable, Placed, WINDOW_OPERATIONS};
 
-use super::{Parked, Turn, answer_all};
+use super::{Parked, Turn};
 
 /// From this share of its memory on a store takes no further put: what is agreed on must find room, and members do
 /// not fill alike.
@@ -28,14 +29,15 @@ pub struct Writing<E: Movable> {
 pub(super) fn propose<E: Movable>(group: Parked<E>, turn: Turn<E>) {
     let shared = &turn.partition.shared;
     let Some(handle) = shared.groups.of(turn.partition.number) else {
-        return answer_all(group, shared.not_here(turn.partition.number));
+        return shared.send_away(group);
     };
     if is_memory_short(&turn) {
-        return answer_all(group, Answer::Refused(Refusal::OutOfMemory));
+        return group.refuse(Answer::Refused(Refusal::OutOfMemory));
     }
+    let term = map::term(group.group().header.epoch);
     let options = group.group().options();
     let Some((bytes, positions)) = proposal(&group, &options) else {
-        return answer_all(group, Answer::Refused(Refusal::ValueTooLong));
+        return group.refuse(Answer::Refused(Refusal::ValueTooLong));
     };
     let writing = Writing {
         group,
@@ -44,7 +46,7 @@ pub(super) fn propose<E: Movable>(group: Parked<E>, turn: Turn<E>) {
         turn,
     };
     // Answered through what is parked.
-    drop(handle.propose(bytes.into(), writing));
+    drop(handle.propose_in(term, bytes.into(), writing));
 }
 
 /// What of a group is proposed, and where in it each write stands; `None` when a value is too long.
@@ -102,25 +104,24 @@ impl<E: Movable> host::Parked for Writing<E> {
                 let (answers, counters) = self.answers(&outcomes, slot);
                 self.group.answer(answers, counters);
             }
-            Applied::Refused(reason) => answer_all(self.group, Answer::Refused(refusal(reason))),
-            Applied::Opened { stream } => answer_all(self.group, Answer::Opened { stream }),
+            Applied::Refused(reason) => self.group.refuse(Answer::Refused(refusal(reason))),
+            Applied::Opened { stream } => self.group.refuse(Answer::Opened { stream }),
             Applied::Unknown => {
-                answer_all(self.group, Answer::Refused(Refusal::Unsettled));
+                self.group.refuse(Answer::Refused(Refusal::Unsettled));
             }
         }
     }
 
     fn refused(self, error: &ProposeError) {
-        let shared = &self.turn.partition.shared;
         let answer = match error {
             ProposeError::NotLeader { .. } | ProposeError::Stopped => {
-                shared.not_here(self.turn.partition.number)
+                return self.turn.partition.shared.send_away(self.group);
             }
             ProposeError::Busy => Answer::Refused(Refusal::Busy),
             ProposeError::TooLong { .. } => Answer::Refused(Refusal::ValueTooLong),
             ProposeError::Unknown => Answer::Refused(Refusal::Unsettled),
         };
-        answer_all(self.group, answer);
+        self.group.refuse(answer);
     }
 }
 
