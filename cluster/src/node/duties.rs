@@ -1,7 +1,7 @@
 //! What a server has to do next: a pure function of what it sees.
 //!
 //! There is no server that tells others what to do. The directory says what should be, each server tells what it
-//! leads, and from that each works out the same [steps](crate::controller::steps); it takes those of the groups
+//! leads, and from that each works out the same [steps]; it takes those of the groups
 //! that it leads itself. The directory's leader alone proposes changes of the directory. What a server sees may be
 //! old: each duty is asked of a group that decides on it, and what cannot be any more is refused there.
 //!

@@ -84,7 +84,7 @@ pub struct GroupHeader {
     pub partition: u32,
     /// The epoch of that partition, as the sender knows it.
     pub epoch: u64,
-    /// What the group asks for, see [`GroupOptions`].
+    /// What the group asks for, see [`GroupOptions`](crate::options::GroupOptions).
     pub flags: u8,
     /// Number of operations.
     pub operations: u16,

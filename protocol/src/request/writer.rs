@@ -76,7 +76,7 @@ impl<'a> RequestWriter<'a> {
         self.groups.into()
     }
 
-    /// Adds a get of `key`, which has 1 to [`KEY_BYTES_MAX`] bytes and lies in `partition`.
+    /// Adds a get of `key`, which has 1 to [`KEY_BYTES_MAX`](crate::limits::KEY_BYTES_MAX) bytes and lies in `partition`.
     #[inline]
     pub fn get<'k>(&mut self, partition: u32, epoch: u64, key: impl Into<Key<'k>>) -> bool {
         self.key_only(TAG_GET, partition, epoch, key.into())
@@ -89,7 +89,7 @@ impl<'a> RequestWriter<'a> {
     }
 
     /// Adds a put of `key` and gives the room of its value, of `value_bytes` up to
-    /// [`VALUE_BYTES_MAX`], to be filled in place.
+    /// [`VALUE_BYTES_MAX`](crate::limits::VALUE_BYTES_MAX), to be filled in place.
     #[inline]
     pub fn put<'k>(
         &mut self,
