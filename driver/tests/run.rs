@@ -170,7 +170,7 @@ fn every_workload_is_true() {
         "--workload C --chooser uniform --keys user",
         "--workload D",
         "--workload F --batch-size 3 --window 4",
-        "--mix read=0.5,update=0.2,insert=0.1,delete=0.2 --chooser hotspot",
+        "--mix read=0.5,update=0.3,insert=0.1,delete=0.1 --chooser hotspot",
         "--chooser ycsb --batch-size 1 --tasks 1",
     ];
     for workload in workloads {
