@@ -138,9 +138,11 @@ def test_flags_from_a_file(
 
 def test_typed_flags_win_over_those_of_a_file(tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
-    config.write_text("theta = -1")
-    command = [RELEASE / "batchkv-client", "-config", config, "--check", "-theta", "0.5"]
-    assert subprocess.run(command, check=False).returncode == 0
+    # Alone refused: a read-modify-write is two operations of one batch.
+    config.write_text('workload = "F"\nbatch-size = 1')
+    command = [RELEASE / "batchkv-client", "-config", config, "--check"]
+    assert subprocess.run(command, check=False).returncode == 2
+    assert subprocess.run([*command, "-batch-size", "2"], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("program", ["client", "server", "study"])
