@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use crate::budget::{SOCKET_SEGMENT_BYTES_MAX, socket_receive_bytes};
+use crate::budget::socket_receive_bytes;
 use crate::fault::write_error;
 use crate::stats::{Closed, Open, Stats};
 use crate::threads::{Accepted, Thread};
@@ -49,8 +49,6 @@ impl<'a> Acceptor<'a> {
         max_connections: u64,
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        // Where it fails, a peer on a network of larger packets may wait for the timer of a window that it cannot use.
-        let _ = SockRef::from(&listener).set_tcp_mss(SOCKET_SEGMENT_BYTES_MAX);
         Ok(Self {
             listener: TcpListener::from_std(listener)?,
             threads,

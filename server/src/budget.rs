@@ -13,11 +13,6 @@ const STALLED_PEERS_MAX: usize = 128;
 /// With more connections than this, sockets of further ones keep less of what was not read.
 const ROOMY_CONNECTIONS_MAX: u64 = 64;
 
-/// Largest segment that a peer sends. A segment waits until the window has room for all of it, and what little fits
-/// goes only by a timer of 200 ms; those of the loopback interface, of 64 KiB, do not fit into the windows of the
-/// sockets here, which keep little. A quarter of the smallest such window at its worst, and more than Ethernet's.
-pub(crate) const SOCKET_SEGMENT_BYTES_MAX: u32 = 4 << 10;
-
 /// What a socket of one more connection than `connections` may keep of unread bytes. It has to be set before
 /// the socket is connected: what it has once allowed its peer to send will come.
 pub(crate) fn socket_receive_bytes(connections: u64) -> usize {
