@@ -157,14 +157,7 @@ impl Exchange for Request {
         // Of the plan and not of the moment: a server that gets the partition back takes no later part of a
         // group of which it has refused the beginning.
         let epoch = plan.map.partitions()[partition as usize].epoch;
-        match operation {
-            Operation::Get { key } => frame.get(partition, epoch, key),
-            Operation::Delete { key } => frame.delete(partition, epoch, key),
-            Operation::Put { key, value } => frame
-                .put(partition, epoch, key, value.len())
-                .map(|room| room.copy_from_slice(value))
-                .is_some(),
-        }
+        frame.operation(partition, epoch, operation)
     }
 
     #[inline]

@@ -76,14 +76,7 @@ fn group(options: &GroupOptions, operations: &[Operation<'_>]) -> SendBuffer {
     let bytes = operations.iter().map(Operation::bytes).sum();
     assert!(writer.begin_group((partition, 7), options, &operations[0], bytes));
     for operation in &operations[1..] {
-        assert!(match *operation {
-            Operation::Get { key } => writer.get(partition, 7, key),
-            Operation::Delete { key } => writer.delete(partition, 7, key),
-            Operation::Put { key, value } => {
-                let room = writer.put(partition, 7, key, value.len());
-                room.map(|room| room.copy_from_slice(value)).is_some()
-            }
-        });
+        assert!(writer.operation(partition, 7, *operation));
     }
     assert_eq!(writer.groups(), 1);
     writer.finish(true);

@@ -7,7 +7,7 @@ use crate::exchange::{Exchange, Lost};
 use crate::kind::WrongKind;
 use batchkv_protocol::map::Ownership;
 use batchkv_protocol::options::VERSION_BYTES;
-use batchkv_protocol::{Answer, Freshness, GroupOptions, Operation, Refusal, RequestWriter};
+use batchkv_protocol::{Answer, Freshness, GroupOptions, Refusal, RequestWriter};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -79,14 +79,7 @@ impl Sending {
             let bytes = self.unit.bytes;
             return frame.begin_group((partition, epoch), &self.options, &operation, bytes);
         }
-        match operation {
-            Operation::Get { key } => frame.get(partition, epoch, key),
-            Operation::Delete { key } => frame.delete(partition, epoch, key),
-            Operation::Put { key, value } => frame
-                .put(partition, epoch, key, value.len())
-                .map(|room| room.copy_from_slice(value))
-                .is_some(),
-        }
+        frame.operation(partition, epoch, operation)
     }
 
     fn answer(&mut self, index: usize, answer: Answer<'_>) -> Result<(), WrongKind> {

@@ -110,6 +110,19 @@ impl<'a> RequestWriter<'a> {
         Some(&mut self.out.bytes[value_at..value_at + value_bytes])
     }
 
+    /// Adds an operation of any kind in `partition`.
+    #[inline]
+    pub fn operation(&mut self, partition: u32, epoch: u64, operation: Operation<'_>) -> bool {
+        match operation {
+            Operation::Get { key } => self.get(partition, epoch, key),
+            Operation::Delete { key } => self.delete(partition, epoch, key),
+            Operation::Put { key, value } => self
+                .put(partition, epoch, key, value.len())
+                .map(|room| room.copy_from_slice(value))
+                .is_some(),
+        }
+    }
+
     /// Begins a group that asks for `options`, with its first operation; others of its partition join it as
     /// long as none of another partition is added and no other group begun. `false` when the whole group, with
     /// `operations_bytes` of [operations](Operation::bytes), does not fit this frame: nothing is written then. A
