@@ -253,7 +253,7 @@ pub(super) struct Lookup<'s, 'k> {
 
 impl<'s, 'k> Lookup<'s, 'k> {
     /// Finds the bucket, without reading it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(slab: &'s Slab, table: &'s Table, key: Key<'k>) -> Self {
         let buckets = table.buckets.load(Ordering::Acquire);
         Self {
